@@ -1,0 +1,25 @@
+# syntax=docker/dockerfile:1
+
+FROM node:24-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+# The project's own Node is for machines with an older one; this image has it.
+RUN npm ci --ignore-scripts
+COPY tsconfig.json tsconfig.build.json ./
+COPY src src
+RUN npx tsc -p tsconfig.build.json && npm prune --omit=dev --ignore-scripts
+
+FROM node:24-slim
+ENV NODE_ENV=production TZ=Africa/Nairobi
+WORKDIR /app
+COPY --from=build /app/node_modules node_modules
+COPY --from=build /app/dist dist
+COPY package.json LICENSE ./
+COPY src/fleettickets.js src/fleettickets.js
+# Committed migrations are read-only in a checkout, for their owner alone.
+COPY --chmod=644 migrations/committed/*.sql migrations/committed/
+COPY --chmod=644 migrations/fixtures/grants.sql migrations/fixtures/grants.sql
+RUN ln -s /app/src/fleettickets.js /usr/local/bin/fleettickets
+USER node
+# Stays alive for a scheduler that runs commands in it, such as: fleettickets ingest inc --apply
+CMD ["sh", "-c", "trap exit TERM; while :; do sleep 3600 & wait $!; done"]

@@ -1,0 +1,5141 @@
+--
+-- PostgreSQL database dump
+--
+
+
+-- Dumped from database version 15
+
+
+--
+-- Name: reporting; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA reporting;
+
+
+--
+-- Name: SCHEMA reporting; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON SCHEMA reporting IS 'Read functions for the Tickets map and the dashboard.';
+
+
+--
+-- Name: tickets; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA tickets;
+
+
+--
+-- Name: SCHEMA tickets; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON SCHEMA tickets IS 'Ticket data and its loading: staging, apply functions, ledger and history.';
+
+
+--
+-- Name: applied_file; Type: TYPE; Schema: tickets; Owner: -
+--
+
+CREATE TYPE tickets.applied_file AS (
+	dataset text,
+	source_key text,
+	staged integer,
+	dropped_alarm integer,
+	dropped_sentinel integer,
+	rejected integer,
+	duplicates integer,
+	stale integer,
+	inserted integer,
+	updated integer,
+	unchanged integer,
+	closures integer
+);
+
+
+--
+-- Name: TYPE applied_file; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TYPE tickets.applied_file IS 'What came of a file, as tickets.ingest_files counts it.';
+
+
+--
+-- Name: file_version; Type: TYPE; Schema: tickets; Owner: -
+--
+
+CREATE TYPE tickets.file_version AS (
+	exported_at timestamp with time zone,
+	source_key text COLLATE pg_catalog."C"
+);
+
+
+--
+-- Name: TYPE file_version; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TYPE tickets.file_version IS 'A file''s place in time. Files are ordered by export time, then by key in byte order.';
+
+
+--
+-- Name: _advance_watermark(text, text, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._advance_watermark(p_dataset text, p_source_key text, p_snapshot_etag text DEFAULT NULL::text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  /*
+    Brings the watermark of a dataset forward to a file, if that is the newest; never back, and not
+    to rows staged by hand. Remembers the ETag of a full snapshot, if it is given one.
+
+    Touches    tickets.import_meta.
+  */
+  insert into tickets.import_meta as m (dataset, metadata)
+  select p_dataset,
+    jsonb_strip_nulls(
+      jsonb_build_object('source_max_key', p_source_key, 'source_etag', p_snapshot_etag)
+    )
+  where p_source_key not like 'manual:%'
+  on conflict (dataset) do update set
+    metadata = m.metadata
+      || case
+        when m.metadata ->> 'source_max_key' is null
+          or (tickets._exported_at(p_source_key), p_source_key)::tickets.file_version
+            > (
+              tickets._exported_at(m.metadata ->> 'source_max_key'),
+              m.metadata ->> 'source_max_key'
+            )::tickets.file_version
+        then excluded.metadata
+        else excluded.metadata - 'source_max_key'
+      end,
+    updated_at = excluded.updated_at;
+$$;
+
+
+--
+-- Name: FUNCTION _advance_watermark(p_dataset text, p_source_key text, p_snapshot_etag text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._advance_watermark(p_dataset text, p_source_key text, p_snapshot_etag text) IS 'Brings the watermark of a dataset forward to a file, if that is the newest.';
+
+
+--
+-- Name: _apply_file(text, text, timestamp with time zone, text[], text[], integer, boolean, bigint); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_extra_columns text[] DEFAULT '{}'::text[], p_missing_columns text[] DEFAULT '{}'::text[], p_dropped_lines integer DEFAULT 0, p_is_snapshot boolean DEFAULT false, p_first_line bigint DEFAULT NULL::bigint) RETURNS tickets.applied_file
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    AS $$
+/*
+  Brings the staged rows of one file into tickets.ticket, with all that hangs on it: rejected rows,
+  the order of versions, closure and status events, the day's snapshot.
+
+  Takes      the file by its key, and its export time; the names behind the spare columns; contract
+             columns that the file lacks (tickets keep their last value of them); how many bare
+             EXPORT STOPPED lines were dropped before staging; whether it is a full snapshot; for a
+             file staged by hand, which has no lines but an order, the first of them.
+  Returns    the counts of the file.
+  Raises     TK021 too many rows rejected, TK022 a line break within a ticket_id.
+  Touches    everything but staging and the ledger, which are the caller's. The caller has the lock.
+
+  How versions are ordered. A file's place in time is (exported_at, source_key); within a file the
+  last line of a ticket counts. A ticket says what its newest version says. Its source_key is the
+  first file of the unbroken run of versions that say so, tickets.ticket_repeats has the others of
+  that run, and previous_source_key is the version right before it. A file that comes late only
+  moves these borders, so that any order of files ends in the same row.
+
+  One statement, so that each question is asked once. Its parts see the tables as they were before
+  it, which is how an event knows both sides.
+*/
+declare
+  c_blank constant text := E' \t\r\n';
+  c_version constant tickets.file_version := (p_exported_at, p_source_key);
+  -- Whether equal text of a row means equal content: not where other columns have a say.
+  c_is_whole constant boolean := cardinality(p_extra_columns) + cardinality(p_missing_columns) = 0;
+  v_result tickets.applied_file;
+begin
+  delete from tickets.rejected_rows as r
+  where r.dataset = p_dataset and r.source_key = p_source_key;
+
+  -- The planner knows nothing of a table that was filled a moment ago.
+  execute format('analyze tickets.%I (dataset, source_key, line)', p_dataset || '_staging');
+
+  with staged as materialized (
+    -- Every staged row once: what it is, and a hash of what it says.
+    select s.line,
+      btrim(s.ticket_id, c_blank) collate "C" as ticket_id,
+      case
+        when lower(btrim(s.is_alarm, c_blank)) in ('true', 't', '1', 'yes') then 'alarm'
+        when s.ticket_id ~* '^\s*export stopped' then 'sentinel'
+        when coalesce(btrim(s.ticket_id, c_blank), '') = '' then
+          case when tickets._is_sentinel(s) then 'sentinel' else 'ticket_id is blank' end
+        when btrim(s.ticket_id, c_blank) = 'ticket_id' then 'header repeated'
+        when btrim(s.ticket_id, c_blank) ~ '[\r\n]' then 'line break within ticket_id'
+        when octet_length(s.ticket_id) > 2000 then 'ticket_id is longer than 2000 bytes'
+        else 'ticket'
+      end as kind,
+      case
+        when c_is_whole then
+          hash_record_extended(
+            row(
+              s.normalized_status, s.raw_status, s.bucket, s.is_actionable, s.cluster, s.region,
+              s.location_name, s.assigned_team, s.owner, s.sla_status, s.mttr,
+              s.created_at_service, s.scheduled_at, s.closed_at, s.first_seen_at, s.last_seen_at,
+              s.source_created_at, s.source_updated_at, s.latitude, s.longitude, s.service_type,
+              s.is_alarm, s.is_auto_created, s.is_auto_closed
+            ), 0
+          )
+      end as text_hash
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_source_key
+  ),
+  rejected as (
+    insert into tickets.rejected_rows (dataset, source_key, line, reason, raw)
+    -- By hand, the first row stands on line 2, below the header.
+    select p_dataset, p_source_key, r.line - coalesce(p_first_line - 2, 0), r.kind,
+      tickets._whole_row(s, p_extra_columns)
+    from staged as r
+    join tickets.staging as s
+      on s.dataset = p_dataset and s.source_key = p_source_key and s.line = r.line
+    where r.kind not in ('ticket', 'alarm', 'sentinel')
+  ),
+  newest as (
+    -- The line that counts of each ticket. Flags, and not comparisons, to filter by: the planner
+    -- takes half of the rows to pass those, and a handful to pass these.
+    select n.ticket_id, n.line, n.text_hash
+    from (
+      select r.ticket_id, r.line, r.text_hash,
+        row_number() over (partition by r.ticket_id order by r.line desc) = 1 as is_newest
+      from (select r.*, r.kind = 'ticket' as is_ticket from staged as r offset 0) as r
+      where r.is_ticket
+    ) as n
+    where n.is_newest
+  ),
+  looked_up as (
+    -- Beside what is known of each ticket. Where its seal fits the text, raw need not be built.
+    select n.ticket_id, n.text_hash, f.fits,
+      case
+        when not f.fits then
+          case when c_is_whole then '{}' else tickets._extra_values(s, p_extra_columns) end
+          || case
+            when m.missing = '{}' then tickets._clean_row(s)
+            else tickets._keep_keys(t.raw, m.missing) || (tickets._clean_row(s) - m.missing)
+          end
+      end as raw,
+      t.raw as known_raw, t.ticket_id is not null as is_known, t.exported_at, t.source_key,
+      (t.previous_exported_at, t.previous_source_key)::tickets.file_version as previous,
+      case when t.ticket_id is not null then r.repeats end as repeats,
+      r.ticket_id is not null as has_repeats, t.is_open, t.raw_status, t.assigned_team, t.owner
+    from newest as n
+    join tickets.staging as s
+      on s.dataset = p_dataset and s.source_key = p_source_key and s.line = n.line
+    left join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = n.ticket_id
+    left join tickets.ticket_repeats as r on r.dataset = p_dataset and r.ticket_id = n.ticket_id
+    cross join lateral (
+      -- By hand, each row may lack other columns.
+      select case
+        when p_first_line is null or p_missing_columns = '{}' then p_missing_columns
+        else tickets._missing_in_row(s)
+      end as missing
+    ) as m
+    cross join lateral (
+      select coalesce(
+        t.content_seal = n.text_hash # jsonb_hash_extended(t.raw, 0) and t.source_key is not null,
+        false
+      ) as fits
+    ) as f
+    offset 0 -- keeps raw from being built once for each place that names it
+  ),
+  compared as materialized (
+    select l.*,
+      case
+        when not l.is_known then 'inserted'
+        when l.newest > c_version then 'stale'
+        when l.is_same then 'unchanged'
+        else 'updated'
+      end as outcome
+    from (
+      select l.ticket_id, l.raw, l.text_hash, l.is_known, l.previous, l.repeats, l.has_repeats,
+        l.exported_at, l.source_key, l.is_open, l.raw_status, l.assigned_team, l.owner,
+        l.fits or (l.raw = l.known_raw and l.source_key is not null) as is_same,
+        -- NULL for a ticket that no file has brought: any file is newer.
+        case
+          when l.repeats is not null then l.repeats[cardinality(l.repeats)]
+          when l.source_key is not null then
+            (l.exported_at, l.source_key)::tickets.file_version
+        end as newest
+      from looked_up as l
+    ) as l
+  ),
+  written as (
+    insert into tickets.ticket as t (
+      dataset, ticket_id, raw, source_key, exported_at,
+      previous_source_key, previous_exported_at, content_seal
+    )
+    select p_dataset, c.ticket_id, c.raw, p_source_key, p_exported_at,
+      (b.version).source_key, (b.version).exported_at,
+      c.text_hash # jsonb_hash_extended(c.raw, 0)
+    from compared as c
+    cross join lateral (
+      -- A file that replaces one of the same name replaces its version, too.
+      select case
+        when not c.is_known then null
+        when c.newest < c_version then c.newest
+        when cardinality(c.repeats) > 1 then c.repeats[cardinality(c.repeats) - 1]
+        when cardinality(c.repeats) = 1 then
+          (c.exported_at, c.source_key)::tickets.file_version
+        else c.previous
+      end as version
+    ) as b
+    where c.outcome in ('inserted', 'updated')
+    on conflict (dataset, ticket_id) do update set
+      raw = excluded.raw,
+      source_key = excluded.source_key,
+      exported_at = excluded.exported_at,
+      ingested_at = excluded.ingested_at,
+      previous_source_key = excluded.previous_source_key,
+      previous_exported_at = excluded.previous_exported_at,
+      content_seal = excluded.content_seal
+    returning t.ticket_id, t.is_open, t.raw_status, t.assigned_team, t.owner, t.closed_at, t.mttr,
+      t.cluster
+  ),
+  come_late as materialized (
+    select c.ticket_id, c.is_same, v.run, v.previous
+    from compared as c
+    cross join lateral tickets._insert_version(
+      (c.exported_at, c.source_key)::tickets.file_version || c.repeats,
+      c.previous, c_version, c.is_same
+    ) as v
+    where c.outcome = 'stale'
+  ),
+  moved as (
+    update tickets.ticket as t set
+      exported_at = (l.run[1]).exported_at,
+      source_key = (l.run[1]).source_key,
+      previous_exported_at = (l.previous).exported_at,
+      previous_source_key = (l.previous).source_key
+    from come_late as l
+    where t.dataset = p_dataset and t.ticket_id = l.ticket_id
+      and (t.exported_at, t.source_key, t.previous_exported_at, t.previous_source_key)
+        is distinct from (
+          (l.run[1]).exported_at, (l.run[1]).source_key,
+          (l.previous).exported_at, (l.previous).source_key
+        )
+  ),
+  repeated as (
+    insert into tickets.ticket_repeats as r (dataset, ticket_id, repeats)
+    select p_dataset, c.ticket_id,
+      case when p_is_snapshot then array[c_version] else c.repeats || c_version end
+    from compared as c
+    where c.outcome = 'unchanged' and c.newest < c_version
+    union all
+    select p_dataset, l.ticket_id, l.run[2:]
+    from come_late as l
+    where cardinality(l.run) > 1
+    on conflict (dataset, ticket_id) do update set repeats = excluded.repeats
+      where r.repeats <> excluded.repeats
+  ),
+  no_more_repeated as (
+    delete from tickets.ticket_repeats as r
+    using (
+      select c.ticket_id from compared as c
+      where c.has_repeats and c.outcome in ('inserted', 'updated')
+      union all
+      select l.ticket_id from come_late as l where cardinality(l.run) = 1
+    ) as gone
+    where r.dataset = p_dataset and r.ticket_id = gone.ticket_id
+  ),
+  status_changes as (
+    insert into tickets.status_events (
+      dataset, ticket_id, from_open, to_open, from_status, to_status,
+      from_team, to_team, from_owner, to_owner, exported_at, source_key
+    )
+    select p_dataset, w.ticket_id, c.is_open, w.is_open, c.raw_status, w.raw_status,
+      c.assigned_team, w.assigned_team, c.owner, w.owner, p_exported_at, p_source_key
+    from written as w
+    join compared as c on c.ticket_id = w.ticket_id
+    where c.outcome = 'updated'
+      and (c.is_open, c.raw_status, c.assigned_team, c.owner)
+        is distinct from (w.is_open, w.raw_status, w.assigned_team, w.owner)
+    order by w.ticket_id
+  ),
+  closed as (
+    insert into tickets.closure_events (
+      dataset, ticket_id, closed_at, mttr, cluster, team, owner, source_key
+    )
+    select p_dataset, w.ticket_id, w.closed_at, w.mttr, w.cluster, w.assigned_team, w.owner,
+      p_source_key
+    from written as w
+    where not w.is_open
+    union all
+    -- A version that comes late may show a closure that a reopening has covered up.
+    select p_dataset, c.ticket_id, tickets.eat_ts(c.raw ->> 'closed_at'),
+      tickets._minutes(c.raw ->> 'mttr'), c.raw ->> 'cluster', c.raw ->> 'assigned_team',
+      c.raw ->> 'owner', p_source_key
+    from compared as c
+    where c.outcome = 'stale' and not c.is_same and not tickets._is_open(c.raw)
+    order by 2
+    on conflict (ticket_id, closed_at, dataset) do nothing
+    returning 1
+  )
+  select p_dataset, p_source_key, r.staged + p_dropped_lines, r.alarm, r.sentinel + p_dropped_lines,
+    r.rejected, r.ticket - c.tickets, c.stale, c.inserted, c.updated, c.unchanged,
+    (select count(*) from closed)
+  into v_result
+  from (
+    select count(*) as staged,
+      count(*) filter (where s.kind = 'alarm') as alarm,
+      count(*) filter (where s.kind = 'sentinel') as sentinel,
+      count(*) filter (where s.kind = 'ticket') as ticket,
+      count(*) filter (where s.kind not in ('alarm', 'sentinel', 'ticket')) as rejected
+    from staged as s
+  ) as r
+  cross join (
+    select count(*) as tickets,
+      count(*) filter (where c.outcome = 'stale') as stale,
+      count(*) filter (where c.outcome = 'inserted') as inserted,
+      count(*) filter (where c.outcome = 'updated') as updated,
+      count(*) filter (where c.outcome = 'unchanged') as unchanged
+    from compared as c
+  ) as c;
+
+  perform tickets._check_rejected(v_result);
+  perform tickets._capture_day(p_dataset);
+  return v_result;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _apply_file(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_extra_columns text[], p_missing_columns text[], p_dropped_lines integer, p_is_snapshot boolean, p_first_line bigint); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_extra_columns text[], p_missing_columns text[], p_dropped_lines integer, p_is_snapshot boolean, p_first_line bigint) IS 'Brings the staged rows of one file into tickets.ticket with its history, and counts them.';
+
+
+--
+-- Name: _boolean(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._boolean(p_text text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    A flag of the export: true/t/1/yes and false/f/0/no in any case, with or without blanks around.
+
+    Returns    the boolean, or NULL for anything else.
+    Raises     nothing.
+  */
+  select case
+    when lower(btrim(p_text, E' \t\r\n')) in ('true', 't', '1', 'yes') then true
+    when lower(btrim(p_text, E' \t\r\n')) in ('false', 'f', '0', 'no') then false
+  end;
+$$;
+
+
+--
+-- Name: FUNCTION _boolean(p_text text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._boolean(p_text text) IS 'A flag of the export as a boolean; NULL for anything that is not a flag.';
+
+
+--
+-- Name: _capture_day(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._capture_day(p_dataset text) RETURNS integer
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  /*
+    Brings today's rows of tickets.daily_snapshot up to date, for one dataset.
+
+    Returns    how many clusters changed; rows that are right already are not written again.
+  */
+  with today as (
+    select (tickets._now() at time zone 'Africa/Nairobi')::date as day,
+      date_trunc('day', tickets._now() at time zone 'Africa/Nairobi')
+        at time zone 'Africa/Nairobi' as begins_at
+  ),
+  counted as (
+    select left(t.cluster, 255) as cluster,
+      count(*) filter (where t.is_open) as open,
+      count(*) filter (where t.is_open and t.is_actionable) as actionable,
+      count(*) filter (
+        where t.is_open
+          and coalesce(t.created_at_service, t.first_seen_at) < tickets._now() - d.sla_target
+      ) as breached,
+      count(*) filter (
+        where coalesce(t.created_at_service, t.first_seen_at) >= y.begins_at
+          and coalesce(t.created_at_service, t.first_seen_at) < y.begins_at + interval '1 day'
+      ) as created,
+      count(*) filter (
+        where t.closed_at >= y.begins_at and t.closed_at < y.begins_at + interval '1 day'
+      ) as closed
+    from tickets.ticket as t
+    cross join today as y
+    join tickets.datasets as d on d.dataset = t.dataset
+    where t.dataset = p_dataset
+    group by left(t.cluster, 255)
+  ),
+  captured as (
+    insert into tickets.daily_snapshot as s (
+      dataset, day, cluster, open, actionable, breached, created, closed
+    )
+    select p_dataset, y.day, c.cluster, c.open, c.actionable, c.breached, c.created, c.closed
+    from counted as c
+    cross join today as y
+    on conflict (day, cluster, dataset) do update set
+      open = excluded.open,
+      actionable = excluded.actionable,
+      breached = excluded.breached,
+      created = excluded.created,
+      closed = excluded.closed,
+      captured_at = excluded.captured_at
+    where (s.open, s.actionable, s.breached, s.created, s.closed)
+      is distinct from
+        (excluded.open, excluded.actionable, excluded.breached, excluded.created, excluded.closed)
+    returning s.cluster
+  ),
+  emptied as (
+    -- A cluster that all tickets have left since the last look.
+    delete from tickets.daily_snapshot as s
+    using today as y
+    where s.dataset = p_dataset and s.day = y.day
+      and not exists (
+        select from counted as c where c.cluster is not distinct from s.cluster
+      )
+    returning s.cluster
+  )
+  select (select count(*) from captured)::integer + (select count(*) from emptied)::integer;
+$$;
+
+
+--
+-- Name: FUNCTION _capture_day(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._capture_day(p_dataset text) IS 'Brings today''s rows of the daily snapshot of a dataset up to date.';
+
+
+--
+-- Name: _check_rejected(tickets.applied_file); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._check_rejected(p_result tickets.applied_file) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+/*
+  Refuses a file whose rejected rows say that something is wrong with all of it.
+
+  Raises     TK021 more rows rejected than tickets.datasets.max_rejected_share allows;
+             TK022 a line break within a ticket_id: quotes that swallowed a row.
+*/
+declare
+  v_first record;
+  v_limit numeric;
+begin
+  if p_result.rejected = 0 then
+    return;
+  end if;
+
+  select r.line, r.reason into v_first
+  from tickets.rejected_rows as r
+  where r.dataset = p_result.dataset and r.source_key = p_result.source_key
+  order by (r.reason = 'line break within ticket_id') desc, r.line
+  limit 1;
+
+  if v_first.reason = 'line break within ticket_id' then
+    raise exception using
+      errcode = 'TK022',
+      message = format('line %s: line break within a ticket_id', v_first.line),
+      detail = 'Quotes at the wrong places have most likely made one field of several rows.',
+      hint = tickets._retry_hint(p_result.source_key);
+  end if;
+
+  select d.max_rejected_share into v_limit
+  from tickets.datasets as d where d.dataset = p_result.dataset;
+  if p_result.rejected > v_limit * p_result.staged then
+    raise exception using
+      errcode = 'TK021',
+      message = format('line %s: %s of %s rows rejected', v_first.line, p_result.rejected,
+                       p_result.staged),
+      detail = format('The first: %s. The limit is %s %% (tickets.datasets.max_rejected_share).',
+                      v_first.reason, round(v_limit * 100, 1)),
+      hint = tickets._retry_hint(p_result.source_key);
+  end if;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _check_rejected(p_result tickets.applied_file); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._check_rejected(p_result tickets.applied_file) IS 'Refuses a file with too many rejected rows (TK021) or a line break within a ticket_id (TK022).';
+
+
+
+--
+-- Name: staging; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.staging (
+    dataset text NOT NULL,
+    source_key text NOT NULL COLLATE pg_catalog."C",
+    line bigint NOT NULL,
+    ticket_id text,
+    normalized_status text,
+    raw_status text,
+    bucket text,
+    is_actionable text,
+    cluster text,
+    region text,
+    location_name text,
+    assigned_team text,
+    owner text,
+    sla_status text,
+    mttr text,
+    created_at_service text,
+    scheduled_at text,
+    closed_at text,
+    first_seen_at text,
+    last_seen_at text,
+    source_created_at text,
+    source_updated_at text,
+    latitude text,
+    longitude text,
+    service_type text,
+    is_alarm text,
+    is_auto_created text,
+    is_auto_closed text,
+    week_start text,
+    week_end text,
+    source_s3_bucket text,
+    source_s3_key text,
+    source_snapshot_id text,
+    department text,
+    source_type text,
+    extra_1 text,
+    extra_2 text,
+    extra_3 text,
+    extra_4 text,
+    extra_5 text,
+    extra_6 text,
+    extra_7 text,
+    extra_8 text,
+    extra_9 text,
+    extra_10 text,
+    extra_11 text,
+    extra_12 text,
+    extra_13 text,
+    extra_14 text,
+    extra_15 text,
+    extra_16 text,
+    extra_17 text,
+    extra_18 text,
+    extra_19 text,
+    extra_20 text,
+    extra_21 text,
+    extra_22 text,
+    extra_23 text,
+    extra_24 text,
+    extra_25 text,
+    extra_26 text,
+    extra_27 text,
+    extra_28 text,
+    extra_29 text,
+    extra_30 text,
+    extra_31 text,
+    extra_32 text
+)
+PARTITION BY LIST (dataset);
+
+
+--
+-- Name: TABLE staging; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.staging IS 'Rows of files as text, on their way into tickets.ticket; empty between two loads.';
+
+
+--
+-- Name: COLUMN staging.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.dataset IS 'Dataset, set by the partition.';
+
+
+--
+-- Name: COLUMN staging.source_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.source_key IS 'The file the row comes from; rows staged by hand get manual:<time of staging>.';
+
+
+--
+-- Name: COLUMN staging.line; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.line IS 'Line of the file at which the row begins; for rows staged by hand their order.';
+
+
+--
+-- Name: COLUMN staging.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.ticket_id IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.normalized_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.normalized_status IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.raw_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.raw_status IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.bucket; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.bucket IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.is_actionable; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.is_actionable IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.cluster IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.region; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.region IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.location_name; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.location_name IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.assigned_team; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.assigned_team IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.owner; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.owner IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.sla_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.sla_status IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.mttr; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.mttr IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.created_at_service; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.created_at_service IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.scheduled_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.scheduled_at IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.closed_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.closed_at IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.first_seen_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.first_seen_at IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.last_seen_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.last_seen_at IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.source_created_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.source_created_at IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.source_updated_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.source_updated_at IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.latitude; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.latitude IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.longitude; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.longitude IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.service_type; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.service_type IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.is_alarm; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.is_alarm IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.is_auto_created; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.is_auto_created IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.is_auto_closed; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.is_auto_closed IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.week_start; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.week_start IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.week_end; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.week_end IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.source_s3_bucket; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.source_s3_bucket IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.source_s3_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.source_s3_key IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.source_snapshot_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.source_snapshot_id IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.department; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.department IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.source_type; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.source_type IS 'The column of this name, as in the file.';
+
+
+--
+-- Name: COLUMN staging.extra_1; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_1 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_2; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_2 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_3; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_3 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_4; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_4 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_5; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_5 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_6; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_6 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_7; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_7 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_8; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_8 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_9; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_9 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_10; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_10 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_11; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_11 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_12; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_12 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_13; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_13 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_14; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_14 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_15; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_15 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_16; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_16 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_17; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_17 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_18; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_18 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_19; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_19 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_20; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_20 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_21; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_21 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_22; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_22 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_23; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_23 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_24; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_24 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_25; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_25 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_26; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_26 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_27; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_27 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_28; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_28 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_29; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_29 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_30; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_30 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_31; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_31 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: COLUMN staging.extra_32; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.staging.extra_32 IS 'Room for a column that the contract does not know.';
+
+
+--
+-- Name: _clean_row(tickets.staging); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._clean_row(p_row tickets.staging) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    What a staged row says of its ticket: the `raw` of tickets.ticket, without columns that the
+    contract does not know.
+
+    ticket_id, region and raw_status are trimmed, region in lower case, raw_status in upper case;
+    blank values are absent; everything else is kept to the letter. The bookkeeping of the week and
+    of the export (the contract's last seven columns) is dropped.
+
+    One expression, so that the planner copies it into the statement that applies a file.
+  */
+  select jsonb_strip_nulls(jsonb_object(
+    array[
+      'ticket_id', 'normalized_status', 'raw_status', 'bucket', 'is_actionable', 'cluster',
+      'region', 'location_name', 'assigned_team', 'owner', 'sla_status', 'mttr',
+      'created_at_service', 'scheduled_at', 'closed_at', 'first_seen_at', 'last_seen_at',
+      'source_created_at', 'source_updated_at', 'latitude', 'longitude', 'service_type',
+      'is_alarm', 'is_auto_created', 'is_auto_closed'
+    ],
+    array[
+      nullif(btrim(p_row.ticket_id, E' \t\r\n'), ''),
+      case when btrim(p_row.normalized_status, E' \t\r\n') <> '' then p_row.normalized_status end,
+      nullif(upper(btrim(p_row.raw_status, E' \t\r\n')), ''),
+      case when btrim(p_row.bucket, E' \t\r\n') <> '' then p_row.bucket end,
+      case when btrim(p_row.is_actionable, E' \t\r\n') <> '' then p_row.is_actionable end,
+      case when btrim(p_row.cluster, E' \t\r\n') <> '' then p_row.cluster end,
+      nullif(lower(btrim(p_row.region, E' \t\r\n')), ''),
+      case when btrim(p_row.location_name, E' \t\r\n') <> '' then p_row.location_name end,
+      case when btrim(p_row.assigned_team, E' \t\r\n') <> '' then p_row.assigned_team end,
+      case when btrim(p_row.owner, E' \t\r\n') <> '' then p_row.owner end,
+      case when btrim(p_row.sla_status, E' \t\r\n') <> '' then p_row.sla_status end,
+      case when btrim(p_row.mttr, E' \t\r\n') <> '' then p_row.mttr end,
+      case when btrim(p_row.created_at_service, E' \t\r\n') <> '' then p_row.created_at_service end,
+      case when btrim(p_row.scheduled_at, E' \t\r\n') <> '' then p_row.scheduled_at end,
+      case when btrim(p_row.closed_at, E' \t\r\n') <> '' then p_row.closed_at end,
+      case when btrim(p_row.first_seen_at, E' \t\r\n') <> '' then p_row.first_seen_at end,
+      case when btrim(p_row.last_seen_at, E' \t\r\n') <> '' then p_row.last_seen_at end,
+      case when btrim(p_row.source_created_at, E' \t\r\n') <> '' then p_row.source_created_at end,
+      case when btrim(p_row.source_updated_at, E' \t\r\n') <> '' then p_row.source_updated_at end,
+      case when btrim(p_row.latitude, E' \t\r\n') <> '' then p_row.latitude end,
+      case when btrim(p_row.longitude, E' \t\r\n') <> '' then p_row.longitude end,
+      case when btrim(p_row.service_type, E' \t\r\n') <> '' then p_row.service_type end,
+      case when btrim(p_row.is_alarm, E' \t\r\n') <> '' then p_row.is_alarm end,
+      case when btrim(p_row.is_auto_created, E' \t\r\n') <> '' then p_row.is_auto_created end,
+      case when btrim(p_row.is_auto_closed, E' \t\r\n') <> '' then p_row.is_auto_closed end
+    ]
+  ));
+$$;
+
+
+--
+-- Name: FUNCTION _clean_row(p_row tickets.staging); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._clean_row(p_row tickets.staging) IS 'What a staged row says of its ticket, cleaned: raw without columns unknown to the contract.';
+
+
+--
+-- Name: _contract_columns(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._contract_columns() RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $_$
+  /*
+    The columns that a file should have, in the contract's order: what the staging table has room
+    for by name.
+  */
+  select array_agg(a.attname::text order by a.attnum)
+  from pg_attribute as a
+  where a.attrelid = 'tickets.staging'::regclass
+    and a.attnum > 0
+    and not a.attisdropped
+    and a.attname not in ('dataset', 'source_key', 'line')
+    and a.attname !~ '^extra_[0-9]+$';
+$_$;
+
+
+--
+-- Name: FUNCTION _contract_columns(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._contract_columns() IS 'The columns that a file should have, in order.';
+
+
+--
+-- Name: _datasets(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._datasets(p_dataset text) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  /*
+    The dataset named, or all of them where none is.
+  */
+  select case
+    when p_dataset is not null then array[p_dataset]
+    else (select array_agg(d.dataset order by d.dataset) from tickets.datasets as d)
+  end;
+$$;
+
+
+--
+-- Name: FUNCTION _datasets(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._datasets(p_dataset text) IS 'The dataset named, or all of them where none is.';
+
+
+--
+-- Name: _empty_staging(text, text[]); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._empty_staging(p_dataset text, p_source_keys text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+/*
+  Takes applied files out of staging. By deleting: PostgreSQL does not always survive a crash
+  right after the rollback of a transaction that truncated an unlogged table, and a dry run is
+  rolled back.
+*/
+begin
+  delete from tickets.staging as s
+  where s.dataset = p_dataset and s.source_key = any (p_source_keys);
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _empty_staging(p_dataset text, p_source_keys text[]); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._empty_staging(p_dataset text, p_source_keys text[]) IS 'Takes applied files out of staging.';
+
+
+--
+-- Name: _exported_at(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._exported_at(p_source_key text) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+  /*
+    The export time that a file's name carries (`…/2026-06-15T06-20-00.csv`), EAT wall time; staged
+    by hand also with microseconds (`manual:2026-06-15T06-20-00-123456`).
+
+    Returns    the instant, or NULL where the name carries none.
+    Raises     nothing.
+  */
+  select tickets.eat_ts(
+    parts[1] || ' ' || parts[2] || ':' || parts[3] || ':' || parts[4]
+      || coalesce('.' || parts[5], '')
+  )
+  from regexp_match(
+    p_source_key,
+    '([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2})-([0-9]{2})-([0-9]{2})(?:-([0-9]{6}))?'
+    '(?!.*[0-9]{4}-[0-9]{2}-[0-9]{2}T)'
+  ) as parts;
+$$;
+
+
+--
+-- Name: FUNCTION _exported_at(p_source_key text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._exported_at(p_source_key text) IS 'The export time that a file''s name carries (EAT); NULL where it carries none.';
+
+
+--
+-- Name: _extra_values(tickets.staging, text[]); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._extra_values(p_row tickets.staging, p_names text[]) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    What a staged row holds in columns that the contract does not know, under the names that the
+    file's header gave them; a value staged without a name stays under its staging column's.
+
+    Returns    an object, empty where the file has no such columns.
+  */
+  select jsonb_strip_nulls(coalesce(
+    jsonb_object_agg(coalesce(p_names[n], 'extra_' || n), value)
+      filter (where btrim(value, E' \t\r\n') <> ''),
+    '{}'
+  ))
+  from unnest(array[
+    p_row.extra_1, p_row.extra_2, p_row.extra_3, p_row.extra_4, p_row.extra_5, p_row.extra_6,
+    p_row.extra_7, p_row.extra_8, p_row.extra_9, p_row.extra_10, p_row.extra_11, p_row.extra_12,
+    p_row.extra_13, p_row.extra_14, p_row.extra_15, p_row.extra_16, p_row.extra_17,
+    p_row.extra_18, p_row.extra_19, p_row.extra_20, p_row.extra_21, p_row.extra_22,
+    p_row.extra_23, p_row.extra_24, p_row.extra_25, p_row.extra_26, p_row.extra_27,
+    p_row.extra_28, p_row.extra_29, p_row.extra_30, p_row.extra_31, p_row.extra_32
+  ]) with ordinality as spare (value, n);
+$$;
+
+
+--
+-- Name: FUNCTION _extra_values(p_row tickets.staging, p_names text[]); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._extra_values(p_row tickets.staging, p_names text[]) IS 'What a staged row holds in columns unknown to the contract, by the names of the file''s header.';
+
+
+--
+-- Name: _feed_point(text, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._feed_point(p_latitude text, p_longitude text) RETURNS public.geometry
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    AS $_$
+/*
+  The point that a ticket's own coordinates name, in degrees (WGS 84).
+
+  Returns    the point, or NULL where a coordinate is no plain decimal number or out of range, and
+             for 0,0, which is what the feed writes when it knows nothing.
+  Raises     nothing.
+*/
+declare
+  -- Digits and blanks by name: what \d and \s take in depends on the locale, casts do not follow.
+  c_degrees constant text := '^[ \t\r\n]*[+-]?[0-9]{1,3}(\.[0-9]{1,20})?[ \t\r\n]*$';
+  v_latitude float8;
+  v_longitude float8;
+begin
+  if p_latitude !~ c_degrees
+    or p_longitude !~ c_degrees
+  then
+    return null;
+  end if;
+  v_latitude := p_latitude::float8;
+  v_longitude := p_longitude::float8;
+  if abs(v_latitude) > 90 or abs(v_longitude) > 180 or (v_latitude = 0 and v_longitude = 0) then
+    return null;
+  end if;
+  return public.st_setsrid(public.st_makepoint(v_longitude, v_latitude), 4326);
+end;
+$_$;
+
+
+--
+-- Name: FUNCTION _feed_point(p_latitude text, p_longitude text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) IS 'The point that a ticket''s coordinates name; NULL if missing, out of range or 0,0.';
+
+
+--
+-- Name: _insert_version(tickets.file_version[], tickets.file_version, tickets.file_version, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._insert_version(p_run tickets.file_version[], p_previous tickets.file_version, p_version tickets.file_version, p_is_same boolean) RETURNS TABLE(run tickets.file_version[], previous tickets.file_version)
+    LANGUAGE sql IMMUTABLE ROWS 1
+    SET search_path TO ''
+    AS $$
+  /*
+    What a version that comes late changes in the order of a ticket's versions. The ticket's content
+    is that of its newest version either way.
+
+    Takes      the run, the unbroken newest versions with that content, oldest first; the version
+               right before the run, or NULL; the late version, older than the run's newest; whether
+               it has the same content.
+    Returns    the run and the version before it, with the late one in its place; no row where it is
+               older than the version before the run, and so has no say.
+
+    One with the same content joins the run. One with other content cuts off what is older.
+  */
+  select
+    case
+      when p_is_same then
+        array(select distinct v from unnest(p_run || p_version) as v order by v)
+      else
+        array(select v from unnest(p_run) as v where v > p_version order by v)
+    end,
+    case when p_is_same then p_previous else p_version end
+  where p_previous is null or p_version > p_previous;
+$$;
+
+
+--
+-- Name: FUNCTION _insert_version(p_run tickets.file_version[], p_previous tickets.file_version, p_version tickets.file_version, p_is_same boolean); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._insert_version(p_run tickets.file_version[], p_previous tickets.file_version, p_version tickets.file_version, p_is_same boolean) IS 'What a version that comes late changes in the order of a ticket''s versions.';
+
+
+--
+-- Name: _is_open(jsonb); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._is_open(p_raw jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    Whether a ticket is open: what its bucket says, else whether it lacks a closing time.
+
+    Returns    never NULL for a ticket.
+    Raises     nothing.
+  */
+  select case lower(btrim(p_raw ->> 'bucket', E' \t\r\n'))
+    when 'closed' then false
+    when 'pending' then true
+    else tickets.eat_ts(p_raw ->> 'closed_at') is null
+  end;
+$$;
+
+
+--
+-- Name: FUNCTION _is_open(p_raw jsonb); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._is_open(p_raw jsonb) IS 'Whether a ticket is open: by its bucket, else while it has no closing time.';
+
+
+--
+-- Name: _is_sentinel(tickets.staging); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._is_sentinel(p_row tickets.staging) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  /*
+    Whether a row without a ticket_id is the export's EXPORT STOPPED line: its only value says so,
+    in whichever column, since a file may have its columns in any order.
+  */
+  select count(*) = 1 and bool_and(v.value ~* '^\s*export stopped')
+  from jsonb_each_text(tickets._whole_row(p_row, '{}')) as v;
+$$;
+
+
+--
+-- Name: FUNCTION _is_sentinel(p_row tickets.staging); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._is_sentinel(p_row tickets.staging) IS 'Whether a row without a ticket_id is the export''s EXPORT STOPPED line.';
+
+
+--
+-- Name: _keep_keys(jsonb, text[]); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._keep_keys(p_raw jsonb, p_keys text[]) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  /*
+    The part of an object that has the given keys; an empty object where there is none.
+  */
+  select coalesce(jsonb_object_agg(e.key, e.value), '{}')
+  from jsonb_each(p_raw) as e
+  where e.key = any (p_keys);
+$$;
+
+
+--
+-- Name: FUNCTION _keep_keys(p_raw jsonb, p_keys text[]); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._keep_keys(p_raw jsonb, p_keys text[]) IS 'The part of an object that has the given keys.';
+
+
+--
+-- Name: _lock_dataset(text, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._lock_dataset(p_dataset text, p_for_session boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+/*
+  Takes the one lock that loading a dataset needs, without waiting: till the end of the transaction,
+  or of the session. A session that has it may take it again.
+
+  Raises     TK001 where there is no such dataset, TK002 where another session has the lock.
+*/
+declare
+  v_is_locked boolean;
+begin
+  perform 1 from tickets.datasets as d where d.dataset = p_dataset;
+  if not found then
+    raise exception using
+      errcode = 'TK001',
+      message = format('there is no dataset %L', p_dataset),
+      detail = (select 'Datasets: ' || string_agg(d.dataset, ', ' order by d.dataset) || '.'
+                from tickets.datasets as d),
+      hint = 'Name one of them, for example: fleettickets ingest inc';
+  end if;
+
+  if p_for_session then
+    v_is_locked := pg_try_advisory_lock(hashtext('fleettickets'), hashtext(p_dataset));
+  else
+    v_is_locked := pg_try_advisory_xact_lock(hashtext('fleettickets'), hashtext(p_dataset));
+  end if;
+  if not v_is_locked then
+    raise exception using
+      errcode = 'TK002',
+      message = format('another run is loading %s', p_dataset),
+      detail = 'One run a dataset at a time; nothing was changed.',
+      hint = 'Wait for it to end. Who it is: select pid, application_name, query_start '
+        || 'from pg_stat_activity join pg_locks using (pid) where locktype = ''advisory''';
+  end if;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _lock_dataset(p_dataset text, p_for_session boolean); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._lock_dataset(p_dataset text, p_for_session boolean) IS 'Takes a dataset''s loading lock for the transaction or the session; TK002 where another has it.';
+
+
+--
+-- Name: _map_header(text, text[]); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._map_header(p_source_key text, p_header text[]) RETURNS TABLE(copy_columns text[], extra_columns text[], missing_columns text[])
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+/*
+  Where the columns of a file go: those of the contract to the staging columns of their name, in
+  whatever order they come, the others to the spare ones.
+
+  Returns    one row: copy_columns, the staging column of each column of the file; extra_columns,
+             names that the contract does not know, in order; missing_columns, names of the contract
+             that the file lacks.
+  Raises     TK010 no ticket_id; TK011 a name twice; TK012 a column without a name; TK013 more
+             unknown columns than there is room for.
+*/
+declare
+  -- The spare columns of tickets.staging.
+  v_room constant int := 32;
+  v_contract constant text[] := tickets._contract_columns();
+  v_hint constant text := tickets._retry_hint(p_source_key);
+  v_twice text;
+begin
+  if not 'ticket_id' = any (p_header) then
+    raise exception using
+      errcode = 'TK010',
+      message = 'line 1: the header has no column ticket_id',
+      detail = 'It has: ' || left(array_to_string(p_header, ', '), 500),
+      hint = v_hint;
+  end if;
+
+  select h.name into v_twice
+  from unnest(p_header) with ordinality as h (name, n)
+  group by h.name having count(*) > 1
+  order by min(h.n) limit 1;
+  if v_twice = '' or '' = any (p_header) then
+    raise exception using
+      errcode = 'TK012',
+      message = format('line 1: column %s of the header has no name', array_position(p_header, '')),
+      detail = 'A value under no name cannot be kept.',
+      hint = v_hint;
+  elsif v_twice is not null then
+    raise exception using
+      errcode = 'TK011',
+      message = format('line 1: the header has the column %s twice', left(v_twice, 100)),
+      detail = 'Which of the two counts cannot be told.',
+      hint = v_hint;
+  end if;
+
+  extra_columns := array(
+    select h.name from unnest(p_header) with ordinality as h (name, n)
+    where h.name <> all (v_contract) order by h.n
+  );
+  if cardinality(extra_columns) > v_room then
+    raise exception using
+      errcode = 'TK013',
+      message = format('line 1: the header has %s unknown columns', cardinality(extra_columns)),
+      detail = format('There is room for %s. The first are: %s', v_room,
+                      left(array_to_string(extra_columns[1:5], ', '), 500)),
+      hint = v_hint;
+  end if;
+  missing_columns := array(
+    select c.name from unnest(v_contract) with ordinality as c (name, n)
+    where c.name <> all (p_header) order by c.n
+  );
+  copy_columns := array(
+    select coalesce(c.name, 'extra_' || array_position(extra_columns, h.name))
+    from unnest(p_header) with ordinality as h (name, n)
+    left join unnest(v_contract) as c (name) on c.name = h.name
+    order by h.n
+  );
+  return next;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _map_header(p_source_key text, p_header text[]); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._map_header(p_source_key text, p_header text[]) IS 'Where the columns of a file go in staging; refuses headers that cannot be loaded.';
+
+
+--
+-- Name: _minutes(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._minutes(p_text text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$
+  /*
+    A duration of the export (`mttr`): digits with an optional fraction, in minutes.
+
+    Returns    whole minutes, half rounded up, or NULL for anything else (`n/a`, `1e3`, `-5`) and
+               for what no integer can hold.
+    Raises     nothing.
+  */
+  -- Nested, because only CASE promises not to cast before it has looked.
+  select case
+    when btrim(p_text, E' \t\r\n') ~ '^[0-9]{1,40}(\.[0-9]{1,40})?$' then
+      case
+        when round(btrim(p_text, E' \t\r\n')::numeric) <= 2147483647
+        then round(btrim(p_text, E' \t\r\n')::numeric)::integer
+      end
+  end;
+$_$;
+
+
+--
+-- Name: FUNCTION _minutes(p_text text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._minutes(p_text text) IS 'A duration of the export in whole minutes, half rounded up; NULL if it is no number.';
+
+
+--
+-- Name: _missing_in_row(tickets.staging); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._missing_in_row(p_row tickets.staging) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  /*
+    The columns of the contract that the statement which staged a row by hand did not name.
+  */
+  select coalesce(array_agg(c.key order by c.key), '{}')
+  from jsonb_each_text(to_jsonb(p_row)) as c
+  where c.value = tickets._not_in_file();
+$$;
+
+
+--
+-- Name: FUNCTION _missing_in_row(p_row tickets.staging); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._missing_in_row(p_row tickets.staging) IS 'The columns of the contract that the statement which staged a row by hand did not name.';
+
+
+--
+-- Name: _not_in_file(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._not_in_file() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    What stands in a column of the contract that a file staged by hand does not have: the default
+    of those staging columns. It tells a column that is not there from one that is empty.
+  */
+  select '<column not in file>';
+$$;
+
+
+--
+-- Name: FUNCTION _not_in_file(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._not_in_file() IS 'The default of staging columns: tells a column that a file lacks from one that is empty.';
+
+
+--
+-- Name: _now(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._now() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  /*
+    The one clock of this schema: the start of the transaction, or the instant in the setting
+    `tickets.now`, with which a test stands still in time.
+  */
+  select coalesce(nullif(current_setting('tickets.now', true), '')::timestamptz, now());
+$$;
+
+
+--
+-- Name: FUNCTION _now(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._now() IS 'The clock of this schema: now(), or the setting tickets.now where a test has frozen time.';
+
+
+--
+-- Name: _record_file(tickets.applied_file, timestamp with time zone, text, bigint, text[], text[]); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._record_file(p_result tickets.applied_file, p_exported_at timestamp with time zone, p_etag text DEFAULT ''::text, p_bytes bigint DEFAULT NULL::bigint, p_extra_columns text[] DEFAULT '{}'::text[], p_missing_columns text[] DEFAULT '{}'::text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+/*
+  Writes an applied file into the ledger.
+
+  Touches    tickets.ingest_files.
+*/
+begin
+  insert into tickets.ingest_files as f (
+    dataset, source_key, etag, bytes, exported_at, status,
+    staged, dropped_alarm, dropped_sentinel, rejected, duplicates, stale,
+    inserted, updated, unchanged, closures,
+    extra_columns, missing_columns, export_stopped, applied_at
+  )
+  values (
+    p_result.dataset, p_result.source_key, p_etag, p_bytes, p_exported_at, 'applied',
+    p_result.staged, p_result.dropped_alarm, p_result.dropped_sentinel, p_result.rejected,
+    p_result.duplicates, p_result.stale, p_result.inserted, p_result.updated, p_result.unchanged,
+    p_result.closures, p_extra_columns, p_missing_columns, p_result.dropped_sentinel > 0,
+    tickets._now()
+  )
+  on conflict (source_key, etag, dataset) do update set
+    bytes = excluded.bytes,
+    exported_at = excluded.exported_at,
+    status = excluded.status,
+    staged = excluded.staged,
+    dropped_alarm = excluded.dropped_alarm,
+    dropped_sentinel = excluded.dropped_sentinel,
+    rejected = excluded.rejected,
+    duplicates = excluded.duplicates,
+    stale = excluded.stale,
+    inserted = excluded.inserted,
+    updated = excluded.updated,
+    unchanged = excluded.unchanged,
+    closures = excluded.closures,
+    error_code = null,
+    error = null,
+    error_line = null,
+    extra_columns = excluded.extra_columns,
+    missing_columns = excluded.missing_columns,
+    export_stopped = excluded.export_stopped,
+    applied_at = excluded.applied_at,
+    archived_at = null;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _record_file(p_result tickets.applied_file, p_exported_at timestamp with time zone, p_etag text, p_bytes bigint, p_extra_columns text[], p_missing_columns text[]); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._record_file(p_result tickets.applied_file, p_exported_at timestamp with time zone, p_etag text, p_bytes bigint, p_extra_columns text[], p_missing_columns text[]) IS 'Writes an applied file into the ledger.';
+
+
+--
+-- Name: _retry_hint(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._retry_hint(p_source_key text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  /*
+    What to do about a refused file.
+  */
+  select case
+    when p_source_key like 'manual:%' then
+      'Mend the file and load it again. If it was staged by hand, truncate its staging table '
+      || 'first.'
+    else
+      'Mend the export and put it under the same key; it is then tried again by itself. '
+      || 'To try this object again: fleettickets retry ' || quote_literal(p_source_key)
+      || ' --apply'
+  end;
+$$;
+
+
+--
+-- Name: FUNCTION _retry_hint(p_source_key text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._retry_hint(p_source_key text) IS 'What to do about a refused file.';
+
+
+--
+-- Name: _shrink_staging(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._shrink_staging(p_dataset text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+/*
+  Gives back the room of deleted rows where nothing is staged and nobody is staging. For a
+  transaction that commits at once, see tickets._empty_staging.
+
+  Raises     nothing of its own: where the table is in use, it waits for another time.
+*/
+declare
+  v_staging constant text := format('tickets.%I', p_dataset || '_staging');
+begin
+  -- With one snapshot for the whole transaction, rows that come before the lock could not be seen.
+  if pg_relation_size(v_staging::regclass) = 0
+    or current_setting('transaction_isolation') <> 'read committed'
+  then
+    return;
+  end if;
+  execute format('lock table %s in access exclusive mode nowait', v_staging);
+  if not exists (select from tickets.staging as s where s.dataset = p_dataset) then
+    execute format('truncate table %s', v_staging);
+  end if;
+exception when lock_not_available then
+  null;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _shrink_staging(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._shrink_staging(p_dataset text) IS 'Gives back the room of deleted rows in staging, where nothing is staged.';
+
+
+--
+-- Name: _staged_files(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._staged_files(p_dataset text) RETURNS TABLE(source_key text, exported_at timestamp with time zone, first_line bigint, extra_columns text[], missing_columns text[])
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+/*
+  The files that are staged by hand, as their rows tell of them.
+
+  Returns    a row a file: its export time, the time in its name or else now; the staging line of
+             its first row; the spare columns it uses; the contract columns that it does not have.
+*/
+begin
+  return query
+  select f.source_key, coalesce(tickets._exported_at(f.source_key), tickets._now()), f.first_line,
+    case
+      when f.spare_used > 0 then array(select 'extra_' || n from generate_series(1, 32) as n)
+      else '{}'
+    end,
+    f.missing_columns
+  from (
+    select s.source_key, min(s.line) as first_line,
+      max(num_nonnulls(
+        s.extra_1, s.extra_2, s.extra_3, s.extra_4, s.extra_5, s.extra_6, s.extra_7, s.extra_8,
+        s.extra_9, s.extra_10, s.extra_11, s.extra_12, s.extra_13, s.extra_14, s.extra_15,
+        s.extra_16, s.extra_17, s.extra_18, s.extra_19, s.extra_20, s.extra_21, s.extra_22,
+        s.extra_23, s.extra_24, s.extra_25, s.extra_26, s.extra_27, s.extra_28, s.extra_29,
+        s.extra_30, s.extra_31, s.extra_32
+      )) as spare_used,
+      (
+        select coalesce(array_agg(distinct m.name), '{}')
+        from tickets.staging as r
+        cross join lateral unnest(tickets._missing_in_row(r)) as m (name)
+        where r.dataset = p_dataset and r.source_key = s.source_key
+      ) as missing_columns
+    from tickets.staging as s
+    where s.dataset = p_dataset
+    group by s.source_key
+  ) as f;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _staged_files(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._staged_files(p_dataset text) IS 'The files that are staged by hand, as their rows tell of them.';
+
+
+--
+-- Name: _whole_row(tickets.staging, text[]); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._whole_row(p_row tickets.staging, p_extra_columns text[]) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $_$
+  /*
+    Everything that a staged row says, to the letter, for a person to look at: all columns of the
+    file under the names of its header, blank values absent.
+  */
+  select coalesce(
+    jsonb_object_agg(
+      case
+        when c.key ~ '^extra_[0-9]+$' then coalesce(p_extra_columns[substr(c.key, 7)::int], c.key)
+        else c.key
+      end,
+      c.value
+    ),
+    '{}'
+  )
+  from jsonb_each_text(to_jsonb(p_row) - array['dataset', 'source_key', 'line']) as c
+  where btrim(c.value, E' \t\r\n') <> '' and c.value <> tickets._not_in_file();
+$_$;
+
+
+--
+-- Name: FUNCTION _whole_row(p_row tickets.staging, p_extra_columns text[]); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._whole_row(p_row tickets.staging, p_extra_columns text[]) IS 'Everything that a staged row says, by the names of its file''s header; blank values absent.';
+
+
+--
+-- Name: apply_file(text, text, text, bigint, text[], bigint, integer, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.apply_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_header text[], p_rows bigint, p_dropped_lines integer DEFAULT 0, p_is_snapshot boolean DEFAULT false) RETURNS tickets.applied_file
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+/*
+  Applies the file that this transaction opened with tickets.open_file and copied into staging:
+  tickets, history, ledger and watermark together.
+
+  Takes      the object's key, its ETag without quotes and its size; the names of its header; how
+             many rows the loader sent to COPY and how many bare EXPORT STOPPED lines it dropped on
+             the way; whether it is a full snapshot. A key beginning manual: is a local file.
+  Returns    the counts of the file.
+  Raises     TK001, TK002; TK010 to TK013 the header; TK020 another number of rows in staging than
+             sent; TK021, TK022 as tickets._check_rejected.
+*/
+declare
+  v_exported_at constant timestamptz :=
+    coalesce(tickets._exported_at(p_source_key), tickets._now());
+  v_columns record;
+  v_staged bigint;
+  v_result tickets.applied_file;
+begin
+  perform tickets._lock_dataset(p_dataset);
+  select m.* into v_columns from tickets._map_header(p_source_key, p_header) as m;
+
+  select count(*) into v_staged
+  from tickets.staging as s
+  where s.dataset = p_dataset and s.source_key = p_source_key;
+  if v_staged <> p_rows then
+    raise exception using
+      errcode = 'TK020',
+      message = format('%s rows were sent to COPY, %s are staged', p_rows, v_staged),
+      detail = 'COPY has split or joined rows of this file; nothing of it was applied.',
+      hint = tickets._retry_hint(p_source_key);
+  end if;
+
+  v_result := tickets._apply_file(
+    p_dataset => p_dataset,
+    p_source_key => p_source_key,
+    p_exported_at => v_exported_at,
+    p_extra_columns => v_columns.extra_columns,
+    p_missing_columns => v_columns.missing_columns,
+    p_dropped_lines => p_dropped_lines,
+    p_is_snapshot => p_is_snapshot
+  );
+  perform tickets._record_file(
+    p_result => v_result,
+    p_exported_at => v_exported_at,
+    p_etag => p_etag,
+    p_bytes => p_bytes,
+    p_extra_columns => v_columns.extra_columns,
+    p_missing_columns => v_columns.missing_columns
+  );
+  perform tickets._advance_watermark(
+    p_dataset, p_source_key, case when p_is_snapshot then p_etag end
+  );
+  perform tickets._empty_staging(p_dataset, array[p_source_key]);
+  perform set_config('tickets.object_key', '', true);
+  return v_result;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION apply_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_header text[], p_rows bigint, p_dropped_lines integer, p_is_snapshot boolean); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.apply_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_header text[], p_rows bigint, p_dropped_lines integer, p_is_snapshot boolean) IS 'Applies the file that this transaction opened and copied into staging; returns its counts.';
+
+
+--
+-- Name: apply_staged(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.apply_staged(p_dataset text DEFAULT NULL::text) RETURNS SETOF tickets.applied_file
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  Applies whatever is staged, for a DBA who has staged a file by hand:
+
+    \copy tickets.inc_staging (<the file's columns>) from 'f.csv' with (format csv, header)
+    select * from tickets.apply_staged();
+
+  Each \copy is a file of its own, named manual:<time of staging>, newer than all that was exported
+  before. `set tickets.source_key = 'manual:2026-06-15T06-20-00'` before the \copy gives it another
+  name and, with a time in it, another place in time. Columns that the \copy does not name keep
+  their last value in raw.
+
+  Takes      a dataset, or NULL for all.
+  Returns    a row a file, in the order applied, where staged = dropped_alarm + dropped_sentinel +
+             rejected + duplicates + stale + inserted + updated + unchanged. No row where nothing is
+             staged.
+  Raises     TK001 unknown dataset, TK002 another run is loading it, TK021 too many rows rejected,
+             TK022 a line break within a ticket_id. Nothing is applied then, staging stays as it is.
+  Touches    tickets, history, ledger; empties what it applied. Never the watermark.
+*/
+declare
+  v_dataset text;
+  v_source_keys text[];
+  v_file record;
+  v_result tickets.applied_file;
+begin
+  foreach v_dataset in array tickets._datasets(p_dataset) loop
+    perform tickets._lock_dataset(v_dataset);
+    v_source_keys := '{}';
+    for v_file in
+      select * from tickets._staged_files(v_dataset) as f
+      order by f.exported_at, f.source_key collate "C"
+    loop
+      v_result := tickets._apply_file(
+        p_dataset => v_dataset,
+        p_source_key => v_file.source_key,
+        p_exported_at => v_file.exported_at,
+        p_extra_columns => v_file.extra_columns,
+        p_missing_columns => v_file.missing_columns,
+        p_first_line => v_file.first_line
+      );
+      perform tickets._record_file(
+        p_result => v_result,
+        p_exported_at => v_file.exported_at,
+        p_missing_columns => v_file.missing_columns
+      );
+      v_source_keys := v_source_keys || v_file.source_key;
+      return next v_result;
+    end loop;
+    perform tickets._empty_staging(v_dataset, v_source_keys);
+  end loop;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION apply_staged(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.apply_staged(p_dataset text) IS 'Applies whatever is staged, of one dataset or all, and returns a row of counts a file.';
+
+
+--
+-- Name: capture_history(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.capture_history(p_dataset text DEFAULT NULL::text) RETURNS TABLE(dataset text, closures integer, clusters integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  Records the closures that are not recorded yet, whoever wrote them, and today's snapshot. Applying
+  a file does this for what the file changed; run by itself it catches up with tickets that were
+  changed by other means. Running it again writes nothing.
+
+  Takes      a dataset, or NULL for all.
+  Returns    a row a dataset: closures newly recorded, clusters whose snapshot changed.
+  Raises     TK001 unknown dataset, TK002 another run is loading it.
+*/
+#variable_conflict use_column
+declare
+  v_dataset text;
+begin
+  foreach v_dataset in array tickets._datasets(p_dataset) loop
+    perform tickets._lock_dataset(v_dataset);
+    with recorded as (
+      insert into tickets.closure_events (
+        dataset, ticket_id, closed_at, mttr, cluster, team, owner, source_key
+      )
+      select t.dataset, t.ticket_id, t.closed_at, t.mttr, t.cluster, t.assigned_team, t.owner,
+        t.source_key
+      from tickets.ticket as t
+      left join tickets.closure_events as e
+        on e.dataset = v_dataset
+        and e.ticket_id = t.ticket_id
+        and coalesce(e.closed_at, '-infinity') = coalesce(t.closed_at, '-infinity')
+      where t.dataset = v_dataset and not t.is_open and e.ticket_id is null
+      order by t.ticket_id
+      on conflict (ticket_id, closed_at, dataset) do nothing
+      returning 1
+    )
+    select count(*) into closures from recorded;
+    dataset := v_dataset;
+    clusters := tickets._capture_day(v_dataset);
+    return next;
+  end loop;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION capture_history(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.capture_history(p_dataset text) IS 'Records closures not recorded yet and today''s snapshot, of one dataset or all.';
+
+
+--
+-- Name: dataset_of_key(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.dataset_of_key(p_source_key text) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  The dataset that an object of the bucket belongs to, by its key's prefix.
+
+  Raises     TK003 where it belongs to none.
+*/
+declare
+  v_dataset text;
+begin
+  select d.dataset into v_dataset
+  from tickets.datasets as d
+  where starts_with(p_source_key, d.key_prefix)
+  order by length(d.key_prefix) desc
+  limit 1;
+  if v_dataset is null then
+    raise exception using
+      errcode = 'TK003',
+      message = format('the key %s belongs to no dataset', left(p_source_key, 1100)),
+      detail = (select 'Keys begin with ' || string_agg(d.key_prefix, ' or ' order by d.dataset)
+                  || '.'
+                from tickets.datasets as d),
+      hint = 'Which files are refused: '
+        || 'select source_key, error from tickets.ingest_files where status = ''rejected''';
+  end if;
+  return v_dataset;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION dataset_of_key(p_source_key text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.dataset_of_key(p_source_key text) IS 'The dataset that an object of the bucket belongs to, by its key''s prefix; TK003 if none.';
+
+
+--
+-- Name: eat_ts(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.eat_ts(p_text text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    AS $_$
+/*
+  The instant that a timestamp of the export means.
+
+  Takes      `YYYY-MM-DD`, optionally with `HH:MM`, `HH:MM:SS` or `HH:MM:SS.f` after a blank or a
+             `T`, optionally with `Z` or an offset (`+03`, `+03:00`, `+0300`) after that.
+             Without an offset it is wall time in Nairobi (EAT, UTC+3, no daylight saving).
+  Returns    the instant, or NULL where the text is no timestamp (`2026-02-30`, `yesterday`, ``).
+  Raises     nothing.
+
+  The stored columns of tickets.ticket are generated by this function, so its answer must depend on
+  its argument alone. The casts below are marked stable in the catalogue because of DateStyle and
+  TimeZone; on the year-first text that the patterns let through, with its zone stated, neither
+  setting has a say. No `set search_path` here: it would cost more than the function itself, and
+  every name resolves in pg_catalog.
+*/
+declare
+  v_text text;
+  v_day integer;
+begin
+  -- What the export nearly always writes, on a day that every month has: one pattern, one cast.
+  -- Digits by name: what \d takes in depends on the locale, and casts do not follow.
+  if p_text ~ ('^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])'
+               ' ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$')
+  then
+    return p_text::timestamp at time zone 'Africa/Nairobi';
+  end if;
+
+  v_text := btrim(p_text, E' \t\r\n');
+  if v_text !~ ('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])'
+                '([ Tt]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?'
+                ' ?([Zz]|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?$')
+    or v_text like '0000%'
+  then
+    return null;
+  end if;
+  v_day := substr(v_text, 9, 2)::integer;
+  if v_day > 28
+    and v_day > extract(
+      day from make_date(substr(v_text, 1, 4)::integer, substr(v_text, 6, 2)::integer, 1)
+        + interval '1 month' - interval '1 day'
+    )
+  then
+    return null;
+  end if;
+
+  if length(v_text) > 10 and v_text ~ '([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)$' then
+    return v_text::timestamptz;
+  end if;
+  return v_text::timestamp at time zone 'Africa/Nairobi';
+end;
+$_$;
+
+
+--
+-- Name: FUNCTION eat_ts(p_text text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.eat_ts(p_text text) IS 'The instant that a timestamp of the export means: EAT unless it says else; NULL if it is none.';
+
+
+--
+-- Name: finish_run(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.finish_run(p_dataset text) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  /*
+    Ends a loader's run: gives the dataset's lock back. The end of the session does so, too.
+
+    Returns    whether this session had it.
+  */
+  select pg_advisory_unlock(hashtext('fleettickets'), hashtext(p_dataset));
+$$;
+
+
+--
+-- Name: FUNCTION finish_run(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.finish_run(p_dataset text) IS 'Ends a loader''s run: gives the dataset''s lock back.';
+
+
+--
+-- Name: import_state(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.import_state(p_dataset text) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  /*
+    A dataset's row of tickets.import_meta: {"source_max_key": …, "source_etag": …}, keys absent
+    until something was loaded.
+  */
+  select coalesce(m.metadata, '{}')
+  from tickets.datasets as d
+  left join tickets.import_meta as m on m.dataset = d.dataset
+  where d.dataset = p_dataset;
+$$;
+
+
+--
+-- Name: FUNCTION import_state(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.import_state(p_dataset text) IS 'Watermark and last snapshot ETag of a dataset.';
+
+
+--
+-- Name: mark_archived(text, text, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.mark_archived(p_dataset text, p_source_key text, p_etag text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  /*
+    Writes into the ledger that a file is safe in the archive and gone from where it was.
+  */
+  update tickets.ingest_files as f set archived_at = tickets._now()
+  where f.dataset = p_dataset and f.source_key = p_source_key and f.etag = p_etag
+    and f.archived_at is null;
+$$;
+
+
+--
+-- Name: FUNCTION mark_archived(p_dataset text, p_source_key text, p_etag text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.mark_archived(p_dataset text, p_source_key text, p_etag text) IS 'Writes into the ledger that a file is safe in the archive.';
+
+
+--
+-- Name: open_file(text, text, text[]); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.open_file(p_dataset text, p_source_key text, p_header text[]) RETURNS TABLE(staging_table text, copy_columns text[], extra_columns text[], missing_columns text[])
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  Makes ready to COPY a file into staging within this transaction: its rows will carry its key.
+
+  Takes      the names of the file's header, in its order.
+  Returns    one row: the staging table to COPY into, schema and name; the staging column of each
+             column of the file; the names unknown to the contract and those missing from the file.
+  Raises     TK001, TK002 as tickets.start_run; TK010 to TK013 where the header cannot be loaded.
+  Touches    the setting tickets.object_key, till tickets.apply_file or the end of the transaction.
+*/
+begin
+  perform tickets._lock_dataset(p_dataset);
+  perform set_config('tickets.object_key', p_source_key, true);
+  return query
+    select format('tickets.%I', p_dataset || '_staging'),
+      m.copy_columns, m.extra_columns, m.missing_columns
+    from tickets._map_header(p_source_key, p_header) as m;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION open_file(p_dataset text, p_source_key text, p_header text[]); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.open_file(p_dataset text, p_source_key text, p_header text[]) IS 'Makes ready to COPY a file into staging: maps its header and marks its rows with its key.';
+
+
+--
+-- Name: refuse_file(text, text, text, bigint, text, text, bigint); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.refuse_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_error_code text, p_error text, p_error_line bigint DEFAULT NULL::bigint) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  Writes into the ledger that a file is refused, in a transaction after the one that was rolled
+  back. It is not tried again until its ETag changes or someone asks for it.
+
+  Takes      the object's key, ETag without quotes and size; the SQLSTATE, the reason in words and
+             the line of the file, if one can be named.
+  Returns    what to do about it, for a person.
+  Raises     TK001, TK002.
+*/
+begin
+  perform tickets._lock_dataset(p_dataset);
+  insert into tickets.ingest_files as f (
+    dataset, source_key, etag, bytes, exported_at, status, error_code, error, error_line
+  )
+  values (
+    p_dataset, p_source_key, p_etag, p_bytes, tickets._exported_at(p_source_key), 'rejected',
+    p_error_code, p_error, p_error_line
+  )
+  on conflict (source_key, etag, dataset) do update set
+    bytes = excluded.bytes,
+    status = excluded.status,
+    error_code = excluded.error_code,
+    error = excluded.error,
+    error_line = excluded.error_line
+  -- An applied file stays applied, whatever a second reading of it meets.
+  where f.status <> 'applied';
+  return tickets._retry_hint(p_source_key);
+end;
+$$;
+
+
+--
+-- Name: FUNCTION refuse_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_error_code text, p_error text, p_error_line bigint); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.refuse_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_error_code text, p_error text, p_error_line bigint) IS 'Writes into the ledger that a file is refused and why.';
+
+
+--
+-- Name: skip_file(text, text, text, bigint); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.skip_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  Writes into the ledger that a snapshot needs no loading: a newer one is there, or the same content
+  was loaded already.
+
+  Raises     TK001, TK002.
+  Touches    ledger and watermark.
+*/
+begin
+  perform tickets._lock_dataset(p_dataset);
+  insert into tickets.ingest_files (dataset, source_key, etag, bytes, exported_at, status)
+  values (
+    p_dataset, p_source_key, p_etag, p_bytes, tickets._exported_at(p_source_key), 'skipped'
+  )
+  on conflict (source_key, etag, dataset) do nothing;
+  -- The feed is alive, even where it says nothing new.
+  perform tickets._advance_watermark(p_dataset, p_source_key);
+end;
+$$;
+
+
+--
+-- Name: FUNCTION skip_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.skip_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint) IS 'Writes into the ledger that a snapshot needs no loading.';
+
+
+--
+-- Name: sort_files(text, text[], text[]); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.sort_files(p_dataset text, p_source_keys text[], p_etags text[]) RETURNS TABLE(source_key text, etag text, exported_at timestamp with time zone, status text, is_archived boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+  /*
+    What the ledger says of listed objects, oldest first (export time, then key in byte order).
+
+    Takes      keys and, at the same places, ETags without quotes.
+    Returns    a row an object that is an export, <key_prefix>[changes/]<export time>.csv; others
+               are left out. status is new where the ledger does not know this key with this ETag,
+               else what it says of it.
+  */
+  select listed.source_key, listed.etag, listed.exported_at,
+    coalesce(f.status, 'new') as status,
+    f.archived_at is not null as is_archived
+  from (
+    select l.source_key collate "C" as source_key, l.etag collate "C" as etag,
+      tickets._exported_at(l.source_key) as exported_at
+    from unnest(p_source_keys, p_etags) as l (source_key, etag)
+    join tickets.datasets as d
+      on d.dataset = p_dataset and starts_with(l.source_key, d.key_prefix)
+    where substr(l.source_key, length(d.key_prefix) + 1)
+      ~ '^(changes/)?[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.csv$'
+  ) as listed
+  left join tickets.ingest_files as f
+    on f.dataset = p_dataset and f.source_key = listed.source_key and f.etag = listed.etag
+  where listed.exported_at is not null
+  order by listed.exported_at, listed.source_key;
+$_$;
+
+
+--
+-- Name: FUNCTION sort_files(p_dataset text, p_source_keys text[], p_etags text[]); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.sort_files(p_dataset text, p_source_keys text[], p_etags text[]) IS 'What the ledger says of listed objects (new, applied, rejected, skipped), oldest first.';
+
+
+--
+-- Name: start_run(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.start_run(p_dataset text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  Begins a loader's run: takes the dataset's lock for the session.
+
+  Returns    the prefix of the dataset's keys in the bucket.
+  Raises     TK001 unknown dataset, TK002 another run has the lock.
+*/
+begin
+  perform tickets._lock_dataset(p_dataset, p_for_session => true);
+  perform tickets._shrink_staging(p_dataset);
+  return (select d.key_prefix from tickets.datasets as d where d.dataset = p_dataset);
+end;
+$$;
+
+
+--
+-- Name: FUNCTION start_run(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.start_run(p_dataset text) IS 'Begins a loader''s run: takes the dataset''s lock for the session and returns its key prefix.';
+
+
+--
+-- Name: unarchived_files(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.unarchived_files(p_dataset text) RETURNS TABLE(source_key text, etag text, bytes bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  /*
+    The objects that are done with and not known to be in the archive yet, oldest first.
+  */
+  select f.source_key, f.etag, f.bytes
+  from tickets.ingest_files as f
+  where f.dataset = p_dataset
+    and f.archived_at is null
+    and f.status in ('applied', 'skipped')
+    and f.source_key not like 'manual:%'
+  order by f.exported_at, f.source_key;
+$$;
+
+
+--
+-- Name: FUNCTION unarchived_files(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.unarchived_files(p_dataset text) IS 'The objects that are done with and not known to be in the archive yet.';
+
+
+
+--
+-- Name: closure_events; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.closure_events (
+    closure_event_id bigint NOT NULL,
+    dataset text NOT NULL,
+    ticket_id text NOT NULL COLLATE pg_catalog."C",
+    closed_at timestamp with time zone,
+    mttr integer,
+    cluster text,
+    team text,
+    owner text,
+    observed_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
+    source_key text COLLATE pg_catalog."C"
+);
+
+
+--
+-- Name: TABLE closure_events; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.closure_events IS 'Each observed closure once, append-only: a ticket closed again is a further row.';
+
+
+--
+-- Name: COLUMN closure_events.closure_event_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.closure_events.closure_event_id IS 'Order of recording.';
+
+
+--
+-- Name: COLUMN closure_events.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.closure_events.dataset IS 'Dataset.';
+
+
+--
+-- Name: COLUMN closure_events.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.closure_events.ticket_id IS 'The ticket.';
+
+
+--
+-- Name: COLUMN closure_events.closed_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.closure_events.closed_at IS 'When it was closed; NULL if the source does not say.';
+
+
+--
+-- Name: COLUMN closure_events.mttr; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.closure_events.mttr IS 'Time to repair in minutes.';
+
+
+--
+-- Name: COLUMN closure_events.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.closure_events.cluster IS 'Cluster at that time.';
+
+
+--
+-- Name: COLUMN closure_events.team; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.closure_events.team IS 'Team at that time.';
+
+
+--
+-- Name: COLUMN closure_events.owner; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.closure_events.owner IS 'Owner at that time.';
+
+
+--
+-- Name: COLUMN closure_events.observed_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.closure_events.observed_at IS 'When it was recorded.';
+
+
+--
+-- Name: COLUMN closure_events.source_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.closure_events.source_key IS 'The file it was seen in.';
+
+
+--
+-- Name: closure_events_closure_event_id_seq; Type: SEQUENCE; Schema: tickets; Owner: -
+--
+
+ALTER TABLE tickets.closure_events ALTER COLUMN closure_event_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME tickets.closure_events_closure_event_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: ticket; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.ticket (
+    dataset text NOT NULL,
+    ticket_id text NOT NULL COLLATE pg_catalog."C",
+    raw jsonb NOT NULL,
+    normalized_status text GENERATED ALWAYS AS ((raw ->> 'normalized_status'::text)) STORED,
+    raw_status text GENERATED ALWAYS AS ((raw ->> 'raw_status'::text)) STORED,
+    bucket text GENERATED ALWAYS AS ((raw ->> 'bucket'::text)) STORED,
+    is_actionable boolean GENERATED ALWAYS AS (tickets._boolean((raw ->> 'is_actionable'::text))) STORED,
+    is_open boolean GENERATED ALWAYS AS (tickets._is_open(raw)) STORED,
+    cluster text GENERATED ALWAYS AS ((raw ->> 'cluster'::text)) STORED,
+    region text GENERATED ALWAYS AS ((raw ->> 'region'::text)) STORED,
+    location_name text GENERATED ALWAYS AS ((raw ->> 'location_name'::text)) STORED,
+    assigned_team text GENERATED ALWAYS AS ((raw ->> 'assigned_team'::text)) STORED,
+    owner text GENERATED ALWAYS AS ((raw ->> 'owner'::text)) STORED,
+    sla_status text GENERATED ALWAYS AS ((raw ->> 'sla_status'::text)) STORED,
+    mttr integer GENERATED ALWAYS AS (tickets._minutes((raw ->> 'mttr'::text))) STORED,
+    created_at_service timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'created_at_service'::text))) STORED,
+    scheduled_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'scheduled_at'::text))) STORED,
+    closed_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'closed_at'::text))) STORED,
+    first_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'first_seen_at'::text))) STORED,
+    last_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'last_seen_at'::text))) STORED,
+    source_created_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_created_at'::text))) STORED,
+    source_updated_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_updated_at'::text))) STORED,
+    latitude double precision GENERATED ALWAYS AS (public.st_y(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))) STORED,
+    longitude double precision GENERATED ALWAYS AS (public.st_x(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))) STORED,
+    geom public.geometry(Point,4326) GENERATED ALWAYS AS (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text))) STORED,
+    geog public.geography(Point,4326) GENERATED ALWAYS AS ((tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))::public.geography) STORED,
+    geo_source text GENERATED ALWAYS AS (
+CASE
+    WHEN (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)) IS NULL) THEN 'none'::text
+    ELSE 'feed'::text
+END) STORED,
+    source_key text COLLATE pg_catalog."C",
+    exported_at timestamp with time zone,
+    ingested_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
+    previous_source_key text COLLATE pg_catalog."C",
+    previous_exported_at timestamp with time zone,
+    content_seal bigint,
+    CONSTRAINT raw_is_an_object CHECK ((jsonb_typeof(raw) = 'object'::text)),
+    CONSTRAINT ticket_id_agrees_with_raw CHECK (((raw ->> 'ticket_id'::text) = ticket_id))
+)
+PARTITION BY LIST (dataset);
+
+
+--
+-- Name: TABLE ticket; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.ticket IS 'Every ticket of every dataset, one row each: what the newest file that carried it said.';
+
+
+--
+-- Name: COLUMN ticket.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.dataset IS 'Dataset, tickets.datasets.dataset.';
+
+
+--
+-- Name: COLUMN ticket.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.ticket_id IS 'Number of the ticket in the source, unique in its dataset.';
+
+
+--
+-- Name: COLUMN ticket.raw; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.raw IS 'The cleaned row of the export as text values, the source of truth; the columns below are derived from it.';
+
+
+--
+-- Name: COLUMN ticket.normalized_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.normalized_status IS 'Status as the export normalizes it.';
+
+
+--
+-- Name: COLUMN ticket.raw_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.raw_status IS 'Status as the source has it, trimmed, upper case.';
+
+
+--
+-- Name: COLUMN ticket.bucket; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.bucket IS 'closed or pending, as exported.';
+
+
+--
+-- Name: COLUMN ticket.is_actionable; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.is_actionable IS 'Whether the field team can act on it; NULL if unstated.';
+
+
+--
+-- Name: COLUMN ticket.is_open; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.is_open IS 'bucket closed: false; pending: true; else whether closed_at is missing.';
+
+
+--
+-- Name: COLUMN ticket.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.cluster IS 'Network cluster.';
+
+
+--
+-- Name: COLUMN ticket.region; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.region IS 'Region, trimmed, lower case.';
+
+
+--
+-- Name: COLUMN ticket.location_name; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.location_name IS 'Location as written in the source, network codes included.';
+
+
+--
+-- Name: COLUMN ticket.assigned_team; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.assigned_team IS 'Team it is assigned to.';
+
+
+--
+-- Name: COLUMN ticket.owner; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.owner IS 'Person it is assigned to.';
+
+
+--
+-- Name: COLUMN ticket.sla_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.sla_status IS 'The source''s own SLA verdict; meaningful for closed tickets only.';
+
+
+--
+-- Name: COLUMN ticket.mttr; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.mttr IS 'Time to repair in minutes, rounded half up; NULL until closed.';
+
+
+--
+-- Name: COLUMN ticket.created_at_service; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.created_at_service IS 'When the customer''s fault or order began.';
+
+
+--
+-- Name: COLUMN ticket.scheduled_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.scheduled_at IS 'Appointment.';
+
+
+--
+-- Name: COLUMN ticket.closed_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.closed_at IS 'When it was closed.';
+
+
+--
+-- Name: COLUMN ticket.first_seen_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.first_seen_at IS 'When the export first saw it.';
+
+
+--
+-- Name: COLUMN ticket.last_seen_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.last_seen_at IS 'When the export last saw it.';
+
+
+--
+-- Name: COLUMN ticket.source_created_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.source_created_at IS 'When the source system created it.';
+
+
+--
+-- Name: COLUMN ticket.source_updated_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.source_updated_at IS 'When the source system last touched it.';
+
+
+--
+-- Name: COLUMN ticket.latitude; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.latitude IS 'Latitude in degrees.';
+
+
+--
+-- Name: COLUMN ticket.longitude; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.longitude IS 'Longitude in degrees.';
+
+
+--
+-- Name: COLUMN ticket.geom; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.geom IS 'Its point, WGS 84.';
+
+
+--
+-- Name: COLUMN ticket.geog; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.geog IS 'Its point, for distances in metres.';
+
+
+--
+-- Name: COLUMN ticket.geo_source; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.geo_source IS 'Where geom comes from: feed or none.';
+
+
+--
+-- Name: COLUMN ticket.source_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.source_key IS 'The file that last changed it: the first one to say what the newest one says.';
+
+
+--
+-- Name: COLUMN ticket.exported_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.exported_at IS 'Export time of source_key.';
+
+
+--
+-- Name: COLUMN ticket.ingested_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.ingested_at IS 'When this content was written here.';
+
+
+--
+-- Name: COLUMN ticket.previous_source_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.previous_source_key IS 'The newest file older than source_key that said something else of it.';
+
+
+--
+-- Name: COLUMN ticket.previous_exported_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.previous_exported_at IS 'Export time of previous_source_key.';
+
+
+--
+-- Name: COLUMN ticket.content_seal; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.content_seal IS 'Hash of the staged text that raw was made from, xor the hash of raw: while it fits, the same text needs no second look.';
+
+
+--
+-- Name: crq; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.crq (
+    dataset text DEFAULT 'crq'::text NOT NULL,
+    ticket_id text NOT NULL COLLATE pg_catalog."C",
+    raw jsonb NOT NULL,
+    normalized_status text GENERATED ALWAYS AS ((raw ->> 'normalized_status'::text)) STORED,
+    raw_status text GENERATED ALWAYS AS ((raw ->> 'raw_status'::text)) STORED,
+    bucket text GENERATED ALWAYS AS ((raw ->> 'bucket'::text)) STORED,
+    is_actionable boolean GENERATED ALWAYS AS (tickets._boolean((raw ->> 'is_actionable'::text))) STORED,
+    is_open boolean GENERATED ALWAYS AS (tickets._is_open(raw)) STORED,
+    cluster text GENERATED ALWAYS AS ((raw ->> 'cluster'::text)) STORED,
+    region text GENERATED ALWAYS AS ((raw ->> 'region'::text)) STORED,
+    location_name text GENERATED ALWAYS AS ((raw ->> 'location_name'::text)) STORED,
+    assigned_team text GENERATED ALWAYS AS ((raw ->> 'assigned_team'::text)) STORED,
+    owner text GENERATED ALWAYS AS ((raw ->> 'owner'::text)) STORED,
+    sla_status text GENERATED ALWAYS AS ((raw ->> 'sla_status'::text)) STORED,
+    mttr integer GENERATED ALWAYS AS (tickets._minutes((raw ->> 'mttr'::text))) STORED,
+    created_at_service timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'created_at_service'::text))) STORED,
+    scheduled_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'scheduled_at'::text))) STORED,
+    closed_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'closed_at'::text))) STORED,
+    first_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'first_seen_at'::text))) STORED,
+    last_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'last_seen_at'::text))) STORED,
+    source_created_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_created_at'::text))) STORED,
+    source_updated_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_updated_at'::text))) STORED,
+    latitude double precision GENERATED ALWAYS AS (public.st_y(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))) STORED,
+    longitude double precision GENERATED ALWAYS AS (public.st_x(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))) STORED,
+    geom public.geometry(Point,4326) GENERATED ALWAYS AS (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text))) STORED,
+    geog public.geography(Point,4326) GENERATED ALWAYS AS ((tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))::public.geography) STORED,
+    geo_source text GENERATED ALWAYS AS (
+CASE
+    WHEN (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)) IS NULL) THEN 'none'::text
+    ELSE 'feed'::text
+END) STORED,
+    source_key text COLLATE pg_catalog."C",
+    exported_at timestamp with time zone,
+    ingested_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
+    previous_source_key text COLLATE pg_catalog."C",
+    previous_exported_at timestamp with time zone,
+    content_seal bigint,
+    CONSTRAINT raw_is_an_object CHECK ((jsonb_typeof(raw) = 'object'::text)),
+    CONSTRAINT ticket_id_agrees_with_raw CHECK (((raw ->> 'ticket_id'::text) = ticket_id))
+);
+
+
+--
+-- Name: TABLE crq; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.crq IS 'New installations (CRQ), a partition of tickets.ticket.';
+
+
+--
+-- Name: daily_snapshot; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.daily_snapshot (
+    dataset text NOT NULL,
+    day date NOT NULL,
+    cluster text,
+    open integer NOT NULL,
+    actionable integer NOT NULL,
+    breached integer NOT NULL,
+    created integer NOT NULL,
+    closed integer NOT NULL,
+    captured_at timestamp with time zone DEFAULT tickets._now() NOT NULL
+)
+PARTITION BY LIST (dataset);
+
+
+--
+-- Name: TABLE daily_snapshot; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.daily_snapshot IS 'The backlog as it stood at the last load of each EAT day, by cluster.';
+
+
+--
+-- Name: COLUMN daily_snapshot.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.daily_snapshot.dataset IS 'Dataset.';
+
+
+--
+-- Name: COLUMN daily_snapshot.day; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.daily_snapshot.day IS 'Day in Nairobi.';
+
+
+--
+-- Name: COLUMN daily_snapshot.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.daily_snapshot.cluster IS 'Cluster, cut after 255 characters; NULL for tickets without one.';
+
+
+--
+-- Name: COLUMN daily_snapshot.open; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.daily_snapshot.open IS 'Open tickets.';
+
+
+--
+-- Name: COLUMN daily_snapshot.actionable; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.daily_snapshot.actionable IS 'Open tickets that the field team can act on.';
+
+
+--
+-- Name: COLUMN daily_snapshot.breached; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.daily_snapshot.breached IS 'Open tickets older than the dataset''s SLA target.';
+
+
+--
+-- Name: COLUMN daily_snapshot.created; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.daily_snapshot.created IS 'Tickets opened on that day.';
+
+
+--
+-- Name: COLUMN daily_snapshot.closed; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.daily_snapshot.closed IS 'Tickets closed on that day.';
+
+
+--
+-- Name: COLUMN daily_snapshot.captured_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.daily_snapshot.captured_at IS 'When it last changed.';
+
+
+--
+-- Name: crq_daily_snapshot; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.crq_daily_snapshot (
+    dataset text NOT NULL,
+    day date NOT NULL,
+    cluster text,
+    open integer NOT NULL,
+    actionable integer NOT NULL,
+    breached integer NOT NULL,
+    created integer NOT NULL,
+    closed integer NOT NULL,
+    captured_at timestamp with time zone DEFAULT tickets._now() NOT NULL
+);
+
+
+--
+-- Name: TABLE crq_daily_snapshot; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.crq_daily_snapshot IS 'Backlog of CRQ by day and cluster.';
+
+
+--
+-- Name: staging_line; Type: SEQUENCE; Schema: tickets; Owner: -
+--
+
+CREATE SEQUENCE tickets.staging_line
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: SEQUENCE staging_line; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON SEQUENCE tickets.staging_line IS 'Order of rows staged by hand.';
+
+
+--
+-- Name: crq_staging; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE UNLOGGED TABLE tickets.crq_staging (
+    dataset text DEFAULT 'crq'::text NOT NULL,
+    source_key text DEFAULT COALESCE(NULLIF(current_setting('tickets.object_key'::text, true), ''::text), ('manual:'::text || COALESCE(NULLIF(regexp_replace(current_setting('tickets.source_key'::text, true), '^manual:'::text, ''::text), ''::text), to_char((statement_timestamp() AT TIME ZONE 'Africa/Nairobi'::text), 'YYYY-MM-DD"T"HH24-MI-SS-US'::text)))) NOT NULL COLLATE pg_catalog."C",
+    line bigint DEFAULT nextval('tickets.staging_line'::regclass) NOT NULL,
+    ticket_id text DEFAULT '<column not in file>'::text,
+    normalized_status text DEFAULT '<column not in file>'::text,
+    raw_status text DEFAULT '<column not in file>'::text,
+    bucket text DEFAULT '<column not in file>'::text,
+    is_actionable text DEFAULT '<column not in file>'::text,
+    cluster text DEFAULT '<column not in file>'::text,
+    region text DEFAULT '<column not in file>'::text,
+    location_name text DEFAULT '<column not in file>'::text,
+    assigned_team text DEFAULT '<column not in file>'::text,
+    owner text DEFAULT '<column not in file>'::text,
+    sla_status text DEFAULT '<column not in file>'::text,
+    mttr text DEFAULT '<column not in file>'::text,
+    created_at_service text DEFAULT '<column not in file>'::text,
+    scheduled_at text DEFAULT '<column not in file>'::text,
+    closed_at text DEFAULT '<column not in file>'::text,
+    first_seen_at text DEFAULT '<column not in file>'::text,
+    last_seen_at text DEFAULT '<column not in file>'::text,
+    source_created_at text DEFAULT '<column not in file>'::text,
+    source_updated_at text DEFAULT '<column not in file>'::text,
+    latitude text DEFAULT '<column not in file>'::text,
+    longitude text DEFAULT '<column not in file>'::text,
+    service_type text DEFAULT '<column not in file>'::text,
+    is_alarm text DEFAULT '<column not in file>'::text,
+    is_auto_created text DEFAULT '<column not in file>'::text,
+    is_auto_closed text DEFAULT '<column not in file>'::text,
+    week_start text DEFAULT '<column not in file>'::text,
+    week_end text DEFAULT '<column not in file>'::text,
+    source_s3_bucket text DEFAULT '<column not in file>'::text,
+    source_s3_key text DEFAULT '<column not in file>'::text,
+    source_snapshot_id text DEFAULT '<column not in file>'::text,
+    department text DEFAULT '<column not in file>'::text,
+    source_type text DEFAULT '<column not in file>'::text,
+    extra_1 text,
+    extra_2 text,
+    extra_3 text,
+    extra_4 text,
+    extra_5 text,
+    extra_6 text,
+    extra_7 text,
+    extra_8 text,
+    extra_9 text,
+    extra_10 text,
+    extra_11 text,
+    extra_12 text,
+    extra_13 text,
+    extra_14 text,
+    extra_15 text,
+    extra_16 text,
+    extra_17 text,
+    extra_18 text,
+    extra_19 text,
+    extra_20 text,
+    extra_21 text,
+    extra_22 text,
+    extra_23 text,
+    extra_24 text,
+    extra_25 text,
+    extra_26 text,
+    extra_27 text,
+    extra_28 text,
+    extra_29 text,
+    extra_30 text,
+    extra_31 text,
+    extra_32 text
+);
+
+
+--
+-- Name: TABLE crq_staging; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.crq_staging IS 'Staging of CRQ: \copy into its columns by name, then select * from tickets.apply_staged().';
+
+
+--
+-- Name: data_quality; Type: VIEW; Schema: tickets; Owner: -
+--
+
+CREATE VIEW tickets.data_quality AS
+ SELECT t.dataset,
+    t.ticket_id,
+    v.column_name,
+    (t.raw ->> v.column_name) AS value,
+    t.source_key,
+    t.exported_at
+   FROM (tickets.ticket t
+     CROSS JOIN LATERAL ( VALUES ('is_actionable'::text,(t.is_actionable IS NULL)), ('mttr'::text,(t.mttr IS NULL)), ('created_at_service'::text,(t.created_at_service IS NULL)), ('scheduled_at'::text,(t.scheduled_at IS NULL)), ('closed_at'::text,(t.closed_at IS NULL)), ('first_seen_at'::text,(t.first_seen_at IS NULL)), ('last_seen_at'::text,(t.last_seen_at IS NULL)), ('source_created_at'::text,(t.source_created_at IS NULL)), ('source_updated_at'::text,(t.source_updated_at IS NULL)), ('latitude'::text,(t.geo_source <> 'feed'::text)), ('longitude'::text,(t.geo_source <> 'feed'::text))) v(column_name, is_missing))
+  WHERE (v.is_missing AND (t.raw ? v.column_name));
+
+
+--
+-- Name: VIEW data_quality; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON VIEW tickets.data_quality IS 'Values of the export that did not cast: raw keeps the text, the typed column is NULL.';
+
+
+--
+-- Name: COLUMN data_quality.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.data_quality.dataset IS 'Dataset.';
+
+
+--
+-- Name: COLUMN data_quality.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.data_quality.ticket_id IS 'The ticket.';
+
+
+--
+-- Name: COLUMN data_quality.column_name; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.data_quality.column_name IS 'The column that holds no value of its type.';
+
+
+--
+-- Name: COLUMN data_quality.value; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.data_quality.value IS 'What the export says instead.';
+
+
+--
+-- Name: COLUMN data_quality.source_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.data_quality.source_key IS 'The file that last changed the ticket.';
+
+
+--
+-- Name: COLUMN data_quality.exported_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.data_quality.exported_at IS 'Export time of that file.';
+
+
+--
+-- Name: datasets; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.datasets (
+    dataset text NOT NULL,
+    key_prefix text NOT NULL,
+    sla_target interval NOT NULL,
+    sla_at_risk_share numeric DEFAULT 0.75 NOT NULL,
+    max_rejected_share numeric DEFAULT 0.10 NOT NULL,
+    CONSTRAINT dataset_is_a_lower_case_name CHECK ((dataset ~ '^[a-z][a-z0-9_]{0,30}$'::text)),
+    CONSTRAINT key_prefix_ends_with_a_slash CHECK ((key_prefix ~~ '_%/'::text)),
+    CONSTRAINT max_rejected_share_is_a_share CHECK (((max_rejected_share >= (0)::numeric) AND (max_rejected_share <= (1)::numeric))),
+    CONSTRAINT sla_at_risk_share_is_a_share CHECK (((sla_at_risk_share >= (0)::numeric) AND (sla_at_risk_share <= (1)::numeric))),
+    CONSTRAINT sla_target_is_positive CHECK ((sla_target > '00:00:00'::interval))
+);
+
+
+--
+-- Name: TABLE datasets; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.datasets IS 'Configuration, a row a dataset. A further dataset is one row here and a partition of ticket, staging and daily_snapshot.';
+
+
+--
+-- Name: COLUMN datasets.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.datasets.dataset IS 'Name of the dataset: inc, crq.';
+
+
+--
+-- Name: COLUMN datasets.key_prefix; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.datasets.key_prefix IS 'Where its objects are in the bucket; change files are below changes/, the archive is processed/.';
+
+
+--
+-- Name: COLUMN datasets.sla_target; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.datasets.sla_target IS 'Age at which an open ticket is breached.';
+
+
+--
+-- Name: COLUMN datasets.sla_at_risk_share; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.datasets.sla_at_risk_share IS 'Share of sla_target from which an open ticket is at risk.';
+
+
+--
+-- Name: COLUMN datasets.max_rejected_share; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.datasets.max_rejected_share IS 'A file with a larger share of rejected rows is refused as a whole.';
+
+
+--
+-- Name: import_meta; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.import_meta (
+    dataset text NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    updated_at timestamp with time zone DEFAULT tickets._now() NOT NULL
+);
+
+
+--
+-- Name: TABLE import_meta; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.import_meta IS 'What is known of each dataset''s import, a row a dataset.';
+
+
+--
+-- Name: COLUMN import_meta.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.import_meta.dataset IS 'Dataset.';
+
+
+--
+-- Name: COLUMN import_meta.metadata; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.import_meta.metadata IS 'source_max_key: the newest file applied, the watermark; source_etag: ETag of the last snapshot applied.';
+
+
+--
+-- Name: COLUMN import_meta.updated_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.import_meta.updated_at IS 'When it last changed.';
+
+
+--
+-- Name: ingest_files; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.ingest_files (
+    dataset text NOT NULL,
+    source_key text NOT NULL COLLATE pg_catalog."C",
+    etag text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
+    bytes bigint,
+    exported_at timestamp with time zone,
+    status text NOT NULL,
+    staged integer DEFAULT 0 NOT NULL,
+    dropped_alarm integer DEFAULT 0 NOT NULL,
+    dropped_sentinel integer DEFAULT 0 NOT NULL,
+    rejected integer DEFAULT 0 NOT NULL,
+    duplicates integer DEFAULT 0 NOT NULL,
+    stale integer DEFAULT 0 NOT NULL,
+    inserted integer DEFAULT 0 NOT NULL,
+    updated integer DEFAULT 0 NOT NULL,
+    unchanged integer DEFAULT 0 NOT NULL,
+    closures integer DEFAULT 0 NOT NULL,
+    error_code text,
+    error text,
+    error_line bigint,
+    extra_columns text[] DEFAULT '{}'::text[] NOT NULL,
+    missing_columns text[] DEFAULT '{}'::text[] NOT NULL,
+    export_stopped boolean DEFAULT false NOT NULL,
+    seen_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
+    applied_at timestamp with time zone,
+    archived_at timestamp with time zone,
+    CONSTRAINT a_rejected_file_says_why CHECK (((status = 'rejected'::text) = (error IS NOT NULL))),
+    CONSTRAINT every_staged_row_is_accounted_for CHECK ((staged = (((((((dropped_alarm + dropped_sentinel) + rejected) + duplicates) + stale) + inserted) + updated) + unchanged))),
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['applied'::text, 'rejected'::text, 'skipped'::text])))
+);
+
+
+--
+-- Name: TABLE ingest_files; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.ingest_files IS 'The ledger, a row a file and ETag ever seen. It decides what is done.';
+
+
+--
+-- Name: COLUMN ingest_files.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.dataset IS 'Dataset.';
+
+
+--
+-- Name: COLUMN ingest_files.source_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.source_key IS 'Key of the object; manual:… for rows staged by hand.';
+
+
+--
+-- Name: COLUMN ingest_files.etag; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.etag IS 'ETag of the object without quotes; empty by hand.';
+
+
+--
+-- Name: COLUMN ingest_files.bytes; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.bytes IS 'Size of the object.';
+
+
+--
+-- Name: COLUMN ingest_files.exported_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.exported_at IS 'Export time in its name.';
+
+
+--
+-- Name: COLUMN ingest_files.status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.status IS 'applied; rejected: refused as a whole; skipped: a snapshot that a newer or identical one made needless.';
+
+
+--
+-- Name: COLUMN ingest_files.staged; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.staged IS 'Rows of the file, the sum of the next eight counts.';
+
+
+--
+-- Name: COLUMN ingest_files.dropped_alarm; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.dropped_alarm IS 'Rows dropped because they are alarms.';
+
+
+--
+-- Name: COLUMN ingest_files.dropped_sentinel; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.dropped_sentinel IS 'EXPORT STOPPED lines dropped.';
+
+
+--
+-- Name: COLUMN ingest_files.rejected; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.rejected IS 'Rows now in tickets.rejected_rows.';
+
+
+--
+-- Name: COLUMN ingest_files.duplicates; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.duplicates IS 'Rows that a later line of the file replaced.';
+
+
+--
+-- Name: COLUMN ingest_files.stale; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.stale IS 'Rows older than what was known of their ticket.';
+
+
+--
+-- Name: COLUMN ingest_files.inserted; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.inserted IS 'Tickets new with this file.';
+
+
+--
+-- Name: COLUMN ingest_files.updated; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.updated IS 'Tickets changed by this file.';
+
+
+--
+-- Name: COLUMN ingest_files.unchanged; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.unchanged IS 'Rows that said what was known.';
+
+
+--
+-- Name: COLUMN ingest_files.closures; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.closures IS 'Closures first observed with this file.';
+
+
+--
+-- Name: COLUMN ingest_files.error_code; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.error_code IS 'Why it was refused: the SQLSTATE, TK….';
+
+
+--
+-- Name: COLUMN ingest_files.error; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.error IS 'Why it was refused, in words.';
+
+
+--
+-- Name: COLUMN ingest_files.error_line; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.error_line IS 'Line of the file at which it went wrong, if one can be named.';
+
+
+--
+-- Name: COLUMN ingest_files.extra_columns; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.extra_columns IS 'Columns that the contract does not know, kept in raw.';
+
+
+--
+-- Name: COLUMN ingest_files.missing_columns; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.missing_columns IS 'Columns of the contract that the file lacks.';
+
+
+--
+-- Name: COLUMN ingest_files.export_stopped; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.export_stopped IS 'Whether it carries an EXPORT STOPPED line: the export was cut short.';
+
+
+--
+-- Name: COLUMN ingest_files.seen_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.seen_at IS 'When it was first seen.';
+
+
+--
+-- Name: COLUMN ingest_files.applied_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.applied_at IS 'When it was applied.';
+
+
+--
+-- Name: COLUMN ingest_files.archived_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.archived_at IS 'When it was found in the archive, or in neither place any more.';
+
+
+--
+-- Name: freshness; Type: VIEW; Schema: tickets; Owner: -
+--
+
+CREATE VIEW tickets.freshness AS
+ SELECT d.dataset,
+    (m.metadata ->> 'source_max_key'::text) AS source_max_key,
+    w.exported_at,
+    (COALESCE((NULLIF(current_setting('tickets.now'::text, true), ''::text))::timestamp with time zone, now()) - w.exported_at) AS age,
+    f.applied_at,
+    COALESCE(f.applied, (0)::bigint) AS files_applied,
+    COALESCE(f.refused, (0)::bigint) AS files_refused,
+    COALESCE(f.unarchived, (0)::bigint) AS files_unarchived
+   FROM (((tickets.datasets d
+     LEFT JOIN tickets.import_meta m ON ((m.dataset = d.dataset)))
+     LEFT JOIN LATERAL ( SELECT max(k.exported_at) AS exported_at
+           FROM tickets.ingest_files k
+          WHERE ((k.dataset = d.dataset) AND (k.source_key = (m.metadata ->> 'source_max_key'::text)))) w ON (true))
+     LEFT JOIN ( SELECT i.dataset,
+            max(i.applied_at) AS applied_at,
+            count(*) FILTER (WHERE (i.status = 'applied'::text)) AS applied,
+            count(*) FILTER (WHERE ((i.status = 'rejected'::text) AND (NOT (EXISTS ( SELECT
+                   FROM tickets.ingest_files mended
+                  WHERE ((mended.dataset = i.dataset) AND (mended.source_key = i.source_key) AND (mended.status = 'applied'::text))))))) AS refused,
+            count(*) FILTER (WHERE ((i.status = ANY (ARRAY['applied'::text, 'skipped'::text])) AND (i.archived_at IS NULL) AND (i.source_key !~~ 'manual:%'::text))) AS unarchived
+           FROM tickets.ingest_files i
+          GROUP BY i.dataset) f ON ((f.dataset = d.dataset)))
+  ORDER BY d.dataset;
+
+
+--
+-- Name: VIEW freshness; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON VIEW tickets.freshness IS 'How far each dataset is: watermark, its age, files by state.';
+
+
+--
+-- Name: COLUMN freshness.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.freshness.dataset IS 'Dataset.';
+
+
+--
+-- Name: COLUMN freshness.source_max_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.freshness.source_max_key IS 'The newest file applied, the watermark.';
+
+
+--
+-- Name: COLUMN freshness.exported_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.freshness.exported_at IS 'Export time of the watermark.';
+
+
+--
+-- Name: COLUMN freshness.age; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.freshness.age IS 'How long ago that is.';
+
+
+--
+-- Name: COLUMN freshness.applied_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.freshness.applied_at IS 'When a file was last applied.';
+
+
+--
+-- Name: COLUMN freshness.files_applied; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.freshness.files_applied IS 'Files applied, of all time.';
+
+
+--
+-- Name: COLUMN freshness.files_refused; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.freshness.files_refused IS 'Files refused and not mended.';
+
+
+--
+-- Name: COLUMN freshness.files_unarchived; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.freshness.files_unarchived IS 'Files done with and not in the archive yet.';
+
+
+--
+-- Name: inc; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.inc (
+    dataset text DEFAULT 'inc'::text NOT NULL,
+    ticket_id text NOT NULL COLLATE pg_catalog."C",
+    raw jsonb NOT NULL,
+    normalized_status text GENERATED ALWAYS AS ((raw ->> 'normalized_status'::text)) STORED,
+    raw_status text GENERATED ALWAYS AS ((raw ->> 'raw_status'::text)) STORED,
+    bucket text GENERATED ALWAYS AS ((raw ->> 'bucket'::text)) STORED,
+    is_actionable boolean GENERATED ALWAYS AS (tickets._boolean((raw ->> 'is_actionable'::text))) STORED,
+    is_open boolean GENERATED ALWAYS AS (tickets._is_open(raw)) STORED,
+    cluster text GENERATED ALWAYS AS ((raw ->> 'cluster'::text)) STORED,
+    region text GENERATED ALWAYS AS ((raw ->> 'region'::text)) STORED,
+    location_name text GENERATED ALWAYS AS ((raw ->> 'location_name'::text)) STORED,
+    assigned_team text GENERATED ALWAYS AS ((raw ->> 'assigned_team'::text)) STORED,
+    owner text GENERATED ALWAYS AS ((raw ->> 'owner'::text)) STORED,
+    sla_status text GENERATED ALWAYS AS ((raw ->> 'sla_status'::text)) STORED,
+    mttr integer GENERATED ALWAYS AS (tickets._minutes((raw ->> 'mttr'::text))) STORED,
+    created_at_service timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'created_at_service'::text))) STORED,
+    scheduled_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'scheduled_at'::text))) STORED,
+    closed_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'closed_at'::text))) STORED,
+    first_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'first_seen_at'::text))) STORED,
+    last_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'last_seen_at'::text))) STORED,
+    source_created_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_created_at'::text))) STORED,
+    source_updated_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_updated_at'::text))) STORED,
+    latitude double precision GENERATED ALWAYS AS (public.st_y(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))) STORED,
+    longitude double precision GENERATED ALWAYS AS (public.st_x(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))) STORED,
+    geom public.geometry(Point,4326) GENERATED ALWAYS AS (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text))) STORED,
+    geog public.geography(Point,4326) GENERATED ALWAYS AS ((tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))::public.geography) STORED,
+    geo_source text GENERATED ALWAYS AS (
+CASE
+    WHEN (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)) IS NULL) THEN 'none'::text
+    ELSE 'feed'::text
+END) STORED,
+    source_key text COLLATE pg_catalog."C",
+    exported_at timestamp with time zone,
+    ingested_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
+    previous_source_key text COLLATE pg_catalog."C",
+    previous_exported_at timestamp with time zone,
+    content_seal bigint,
+    CONSTRAINT raw_is_an_object CHECK ((jsonb_typeof(raw) = 'object'::text)),
+    CONSTRAINT ticket_id_agrees_with_raw CHECK (((raw ->> 'ticket_id'::text) = ticket_id))
+);
+
+
+--
+-- Name: TABLE inc; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.inc IS 'Customer faults (INC), a partition of tickets.ticket.';
+
+
+--
+-- Name: inc_daily_snapshot; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.inc_daily_snapshot (
+    dataset text NOT NULL,
+    day date NOT NULL,
+    cluster text,
+    open integer NOT NULL,
+    actionable integer NOT NULL,
+    breached integer NOT NULL,
+    created integer NOT NULL,
+    closed integer NOT NULL,
+    captured_at timestamp with time zone DEFAULT tickets._now() NOT NULL
+);
+
+
+--
+-- Name: TABLE inc_daily_snapshot; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.inc_daily_snapshot IS 'Backlog of INC by day and cluster.';
+
+
+--
+-- Name: inc_staging; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE UNLOGGED TABLE tickets.inc_staging (
+    dataset text DEFAULT 'inc'::text NOT NULL,
+    source_key text DEFAULT COALESCE(NULLIF(current_setting('tickets.object_key'::text, true), ''::text), ('manual:'::text || COALESCE(NULLIF(regexp_replace(current_setting('tickets.source_key'::text, true), '^manual:'::text, ''::text), ''::text), to_char((statement_timestamp() AT TIME ZONE 'Africa/Nairobi'::text), 'YYYY-MM-DD"T"HH24-MI-SS-US'::text)))) NOT NULL COLLATE pg_catalog."C",
+    line bigint DEFAULT nextval('tickets.staging_line'::regclass) NOT NULL,
+    ticket_id text DEFAULT '<column not in file>'::text,
+    normalized_status text DEFAULT '<column not in file>'::text,
+    raw_status text DEFAULT '<column not in file>'::text,
+    bucket text DEFAULT '<column not in file>'::text,
+    is_actionable text DEFAULT '<column not in file>'::text,
+    cluster text DEFAULT '<column not in file>'::text,
+    region text DEFAULT '<column not in file>'::text,
+    location_name text DEFAULT '<column not in file>'::text,
+    assigned_team text DEFAULT '<column not in file>'::text,
+    owner text DEFAULT '<column not in file>'::text,
+    sla_status text DEFAULT '<column not in file>'::text,
+    mttr text DEFAULT '<column not in file>'::text,
+    created_at_service text DEFAULT '<column not in file>'::text,
+    scheduled_at text DEFAULT '<column not in file>'::text,
+    closed_at text DEFAULT '<column not in file>'::text,
+    first_seen_at text DEFAULT '<column not in file>'::text,
+    last_seen_at text DEFAULT '<column not in file>'::text,
+    source_created_at text DEFAULT '<column not in file>'::text,
+    source_updated_at text DEFAULT '<column not in file>'::text,
+    latitude text DEFAULT '<column not in file>'::text,
+    longitude text DEFAULT '<column not in file>'::text,
+    service_type text DEFAULT '<column not in file>'::text,
+    is_alarm text DEFAULT '<column not in file>'::text,
+    is_auto_created text DEFAULT '<column not in file>'::text,
+    is_auto_closed text DEFAULT '<column not in file>'::text,
+    week_start text DEFAULT '<column not in file>'::text,
+    week_end text DEFAULT '<column not in file>'::text,
+    source_s3_bucket text DEFAULT '<column not in file>'::text,
+    source_s3_key text DEFAULT '<column not in file>'::text,
+    source_snapshot_id text DEFAULT '<column not in file>'::text,
+    department text DEFAULT '<column not in file>'::text,
+    source_type text DEFAULT '<column not in file>'::text,
+    extra_1 text,
+    extra_2 text,
+    extra_3 text,
+    extra_4 text,
+    extra_5 text,
+    extra_6 text,
+    extra_7 text,
+    extra_8 text,
+    extra_9 text,
+    extra_10 text,
+    extra_11 text,
+    extra_12 text,
+    extra_13 text,
+    extra_14 text,
+    extra_15 text,
+    extra_16 text,
+    extra_17 text,
+    extra_18 text,
+    extra_19 text,
+    extra_20 text,
+    extra_21 text,
+    extra_22 text,
+    extra_23 text,
+    extra_24 text,
+    extra_25 text,
+    extra_26 text,
+    extra_27 text,
+    extra_28 text,
+    extra_29 text,
+    extra_30 text,
+    extra_31 text,
+    extra_32 text
+);
+
+
+--
+-- Name: TABLE inc_staging; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.inc_staging IS 'Staging of INC: \copy into its columns by name, then select * from tickets.apply_staged().';
+
+
+--
+-- Name: load_history; Type: VIEW; Schema: tickets; Owner: -
+--
+
+CREATE VIEW tickets.load_history AS
+ SELECT f.dataset,
+    f.source_key,
+    f.exported_at,
+    f.status,
+    f.applied_at,
+    f.archived_at,
+    f.bytes,
+    f.staged,
+    f.inserted,
+    f.updated,
+    f.unchanged,
+    f.stale,
+    f.duplicates,
+    f.dropped_alarm,
+    f.dropped_sentinel,
+    f.rejected,
+    f.closures,
+    f.export_stopped,
+    f.extra_columns,
+    f.missing_columns,
+    f.error_code,
+    f.error_line,
+    f.error,
+    f.seen_at
+   FROM tickets.ingest_files f
+  ORDER BY COALESCE(f.applied_at, f.seen_at) DESC, f.dataset, f.source_key DESC;
+
+
+--
+-- Name: VIEW load_history; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON VIEW tickets.load_history IS 'The ledger as a person reads it, the latest file first.';
+
+
+--
+-- Name: COLUMN load_history.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.dataset IS 'Dataset.';
+
+
+--
+-- Name: COLUMN load_history.source_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.source_key IS 'Key of the object; manual:… for rows staged by hand.';
+
+
+--
+-- Name: COLUMN load_history.exported_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.exported_at IS 'Export time in its name.';
+
+
+--
+-- Name: COLUMN load_history.status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.status IS 'applied; rejected: refused as a whole; skipped: a snapshot that a newer or identical one made needless.';
+
+
+--
+-- Name: COLUMN load_history.applied_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.applied_at IS 'When it was applied.';
+
+
+--
+-- Name: COLUMN load_history.archived_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.archived_at IS 'When it was found in the archive, or in neither place any more.';
+
+
+--
+-- Name: COLUMN load_history.bytes; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.bytes IS 'Size of the object.';
+
+
+--
+-- Name: COLUMN load_history.staged; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.staged IS 'Rows of the file, the sum of the next eight counts.';
+
+
+--
+-- Name: COLUMN load_history.inserted; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.inserted IS 'Tickets new with this file.';
+
+
+--
+-- Name: COLUMN load_history.updated; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.updated IS 'Tickets changed by this file.';
+
+
+--
+-- Name: COLUMN load_history.unchanged; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.unchanged IS 'Rows that said what was known.';
+
+
+--
+-- Name: COLUMN load_history.stale; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.stale IS 'Rows older than what was known of their ticket.';
+
+
+--
+-- Name: COLUMN load_history.duplicates; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.duplicates IS 'Rows that a later line of the file replaced.';
+
+
+--
+-- Name: COLUMN load_history.dropped_alarm; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.dropped_alarm IS 'Rows dropped because they are alarms.';
+
+
+--
+-- Name: COLUMN load_history.dropped_sentinel; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.dropped_sentinel IS 'EXPORT STOPPED lines dropped.';
+
+
+--
+-- Name: COLUMN load_history.rejected; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.rejected IS 'Rows now in tickets.rejected_rows.';
+
+
+--
+-- Name: COLUMN load_history.closures; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.closures IS 'Closures first observed with this file.';
+
+
+--
+-- Name: COLUMN load_history.export_stopped; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.export_stopped IS 'Whether it carries an EXPORT STOPPED line: the export was cut short.';
+
+
+--
+-- Name: COLUMN load_history.extra_columns; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.extra_columns IS 'Columns that the contract does not know, kept in raw.';
+
+
+--
+-- Name: COLUMN load_history.missing_columns; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.missing_columns IS 'Columns of the contract that the file lacks.';
+
+
+--
+-- Name: COLUMN load_history.error_code; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.error_code IS 'Why it was refused: the SQLSTATE, TK….';
+
+
+--
+-- Name: COLUMN load_history.error_line; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.error_line IS 'Line of the file at which it went wrong, if one can be named.';
+
+
+--
+-- Name: COLUMN load_history.error; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.error IS 'Why it was refused, in words.';
+
+
+--
+-- Name: COLUMN load_history.seen_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.seen_at IS 'When it was first seen.';
+
+
+--
+-- Name: rejected_rows; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.rejected_rows (
+    dataset text NOT NULL,
+    source_key text NOT NULL COLLATE pg_catalog."C",
+    line bigint NOT NULL,
+    reason text NOT NULL,
+    raw jsonb NOT NULL,
+    rejected_at timestamp with time zone DEFAULT tickets._now() NOT NULL
+);
+
+
+--
+-- Name: TABLE rejected_rows; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.rejected_rows IS 'Rows of applied files that are no ticket, for mending at the source.';
+
+
+--
+-- Name: COLUMN rejected_rows.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.rejected_rows.dataset IS 'Dataset.';
+
+
+--
+-- Name: COLUMN rejected_rows.source_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.rejected_rows.source_key IS 'The file.';
+
+
+--
+-- Name: COLUMN rejected_rows.line; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.rejected_rows.line IS 'Line of the file at which the row begins.';
+
+
+--
+-- Name: COLUMN rejected_rows.reason; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.rejected_rows.reason IS 'Why it was rejected.';
+
+
+--
+-- Name: COLUMN rejected_rows.raw; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.rejected_rows.raw IS 'The whole row as staged, blank values absent.';
+
+
+--
+-- Name: COLUMN rejected_rows.rejected_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.rejected_rows.rejected_at IS 'When.';
+
+
+--
+-- Name: status_events; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.status_events (
+    status_event_id bigint NOT NULL,
+    dataset text NOT NULL,
+    ticket_id text NOT NULL COLLATE pg_catalog."C",
+    from_open boolean,
+    to_open boolean,
+    from_status text,
+    to_status text,
+    from_team text,
+    to_team text,
+    from_owner text,
+    to_owner text,
+    exported_at timestamp with time zone,
+    observed_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
+    source_key text COLLATE pg_catalog."C"
+);
+
+
+--
+-- Name: TABLE status_events; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.status_events IS 'Each observed change of open/closed, status, team or owner of a known ticket, append-only; a reopening is from_open false, to_open true.';
+
+
+--
+-- Name: COLUMN status_events.status_event_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.status_event_id IS 'Order of recording.';
+
+
+--
+-- Name: COLUMN status_events.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.dataset IS 'Dataset.';
+
+
+--
+-- Name: COLUMN status_events.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.ticket_id IS 'The ticket.';
+
+
+--
+-- Name: COLUMN status_events.from_open; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.from_open IS 'Whether it was open before.';
+
+
+--
+-- Name: COLUMN status_events.to_open; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.to_open IS 'Whether it is open after.';
+
+
+--
+-- Name: COLUMN status_events.from_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.from_status IS 'raw_status before.';
+
+
+--
+-- Name: COLUMN status_events.to_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.to_status IS 'raw_status after.';
+
+
+--
+-- Name: COLUMN status_events.from_team; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.from_team IS 'Team before.';
+
+
+--
+-- Name: COLUMN status_events.to_team; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.to_team IS 'Team after.';
+
+
+--
+-- Name: COLUMN status_events.from_owner; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.from_owner IS 'Owner before.';
+
+
+--
+-- Name: COLUMN status_events.to_owner; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.to_owner IS 'Owner after.';
+
+
+--
+-- Name: COLUMN status_events.exported_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.exported_at IS 'Export time of the file that brought it.';
+
+
+--
+-- Name: COLUMN status_events.observed_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.observed_at IS 'When it was recorded.';
+
+
+--
+-- Name: COLUMN status_events.source_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.source_key IS 'The file that brought it.';
+
+
+--
+-- Name: overview; Type: VIEW; Schema: tickets; Owner: -
+--
+
+CREATE VIEW tickets.overview AS
+ SELECT d.dataset,
+    t.tickets,
+    t.open,
+    (t.tickets - t.open) AS closed,
+    t.located,
+    (( SELECT count(*) AS count
+           FROM tickets.closure_events e
+          WHERE (e.dataset = d.dataset)))::integer AS closures,
+    (( SELECT count(*) AS count
+           FROM tickets.status_events e
+          WHERE (e.dataset = d.dataset)))::integer AS status_changes,
+    (( SELECT count(*) AS count
+           FROM tickets.rejected_rows r
+          WHERE (r.dataset = d.dataset)))::integer AS rejected_rows,
+    (( SELECT count(*) AS count
+           FROM tickets.data_quality q
+          WHERE (q.dataset = d.dataset)))::integer AS bad_values
+   FROM (tickets.datasets d
+     CROSS JOIN LATERAL ( SELECT (count(*))::integer AS tickets,
+            (count(*) FILTER (WHERE k.is_open))::integer AS open,
+            (count(k.geom))::integer AS located
+           FROM tickets.ticket k
+          WHERE (k.dataset = d.dataset)) t)
+  ORDER BY d.dataset DESC;
+
+
+--
+-- Name: VIEW overview; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON VIEW tickets.overview IS 'How much there is of each dataset: tickets, history, oddities.';
+
+
+--
+-- Name: COLUMN overview.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.overview.dataset IS 'Dataset.';
+
+
+--
+-- Name: COLUMN overview.tickets; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.overview.tickets IS 'Tickets.';
+
+
+--
+-- Name: COLUMN overview.open; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.overview.open IS 'Open tickets.';
+
+
+--
+-- Name: COLUMN overview.closed; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.overview.closed IS 'Closed tickets.';
+
+
+--
+-- Name: COLUMN overview.located; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.overview.located IS 'Tickets with a point.';
+
+
+--
+-- Name: COLUMN overview.closures; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.overview.closures IS 'Closures recorded.';
+
+
+--
+-- Name: COLUMN overview.status_changes; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.overview.status_changes IS 'Changes of status, team or owner recorded.';
+
+
+--
+-- Name: COLUMN overview.rejected_rows; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.overview.rejected_rows IS 'Rows of applied files that are no ticket.';
+
+
+--
+-- Name: COLUMN overview.bad_values; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.overview.bad_values IS 'Values that did not cast, see tickets.data_quality.';
+
+
+--
+-- Name: status_events_status_event_id_seq; Type: SEQUENCE; Schema: tickets; Owner: -
+--
+
+ALTER TABLE tickets.status_events ALTER COLUMN status_event_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME tickets.status_events_status_event_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: ticket_repeats; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.ticket_repeats (
+    dataset text NOT NULL,
+    ticket_id text NOT NULL COLLATE pg_catalog."C",
+    repeats tickets.file_version[] NOT NULL,
+    CONSTRAINT there_is_a_repeat CHECK ((cardinality(repeats) > 0))
+)
+WITH (fillfactor='70');
+
+
+--
+-- Name: TABLE ticket_repeats; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.ticket_repeats IS 'Tickets that later files repeated unchanged: those files, oldest first. No row, no repeat.';
+
+
+--
+-- Name: COLUMN ticket_repeats.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_repeats.dataset IS 'Dataset of the ticket.';
+
+
+--
+-- Name: COLUMN ticket_repeats.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_repeats.ticket_id IS 'The ticket.';
+
+
+--
+-- Name: COLUMN ticket_repeats.repeats; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_repeats.repeats IS 'The files after ticket.source_key that said the same; of snapshots only the newest.';
+
+
+--
+-- Name: crq; Type: TABLE ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.ticket ATTACH PARTITION tickets.crq FOR VALUES IN ('crq');
+
+
+--
+-- Name: crq_daily_snapshot; Type: TABLE ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.daily_snapshot ATTACH PARTITION tickets.crq_daily_snapshot FOR VALUES IN ('crq');
+
+
+--
+-- Name: crq_staging; Type: TABLE ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.staging ATTACH PARTITION tickets.crq_staging FOR VALUES IN ('crq');
+
+
+--
+-- Name: inc; Type: TABLE ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.ticket ATTACH PARTITION tickets.inc FOR VALUES IN ('inc');
+
+
+--
+-- Name: inc_daily_snapshot; Type: TABLE ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.daily_snapshot ATTACH PARTITION tickets.inc_daily_snapshot FOR VALUES IN ('inc');
+
+
+--
+-- Name: inc_staging; Type: TABLE ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.staging ATTACH PARTITION tickets.inc_staging FOR VALUES IN ('inc');
+
+
+--
+-- Name: closure_events a_closure_is_recorded_once; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.closure_events
+    ADD CONSTRAINT a_closure_is_recorded_once UNIQUE NULLS NOT DISTINCT (ticket_id, closed_at, dataset);
+
+
+--
+-- Name: daily_snapshot a_day_and_cluster_stand_once; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.daily_snapshot
+    ADD CONSTRAINT a_day_and_cluster_stand_once UNIQUE NULLS NOT DISTINCT (day, cluster, dataset);
+
+
+--
+-- Name: closure_events closure_events_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.closure_events
+    ADD CONSTRAINT closure_events_pkey PRIMARY KEY (closure_event_id);
+
+
+--
+-- Name: crq_daily_snapshot crq_daily_snapshot_day_cluster_dataset_key; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.crq_daily_snapshot
+    ADD CONSTRAINT crq_daily_snapshot_day_cluster_dataset_key UNIQUE NULLS NOT DISTINCT (day, cluster, dataset);
+
+
+--
+-- Name: ticket ticket_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.ticket
+    ADD CONSTRAINT ticket_pkey PRIMARY KEY (ticket_id, dataset);
+
+
+--
+-- Name: crq crq_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.crq
+    ADD CONSTRAINT crq_pkey PRIMARY KEY (ticket_id, dataset);
+
+
+--
+-- Name: datasets datasets_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.datasets
+    ADD CONSTRAINT datasets_pkey PRIMARY KEY (dataset);
+
+
+--
+-- Name: import_meta import_meta_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.import_meta
+    ADD CONSTRAINT import_meta_pkey PRIMARY KEY (dataset);
+
+
+--
+-- Name: inc_daily_snapshot inc_daily_snapshot_day_cluster_dataset_key; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.inc_daily_snapshot
+    ADD CONSTRAINT inc_daily_snapshot_day_cluster_dataset_key UNIQUE NULLS NOT DISTINCT (day, cluster, dataset);
+
+
+--
+-- Name: inc inc_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.inc
+    ADD CONSTRAINT inc_pkey PRIMARY KEY (ticket_id, dataset);
+
+
+--
+-- Name: ingest_files ingest_files_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.ingest_files
+    ADD CONSTRAINT ingest_files_pkey PRIMARY KEY (source_key, etag, dataset);
+
+
+--
+-- Name: rejected_rows rejected_rows_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.rejected_rows
+    ADD CONSTRAINT rejected_rows_pkey PRIMARY KEY (source_key, line, dataset);
+
+
+--
+-- Name: status_events status_events_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.status_events
+    ADD CONSTRAINT status_events_pkey PRIMARY KEY (status_event_id);
+
+
+--
+-- Name: ticket_repeats ticket_repeats_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.ticket_repeats
+    ADD CONSTRAINT ticket_repeats_pkey PRIMARY KEY (ticket_id, dataset);
+
+
+--
+-- Name: ticket_closed_at_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX ticket_closed_at_idx ON ONLY tickets.ticket USING btree (closed_at);
+
+
+--
+-- Name: crq_closed_at_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX crq_closed_at_idx ON tickets.crq USING btree (closed_at);
+
+
+--
+-- Name: ticket_geog_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX ticket_geog_idx ON ONLY tickets.ticket USING gist (geog) WHERE (geog IS NOT NULL);
+
+
+--
+-- Name: crq_geog_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX crq_geog_idx ON tickets.crq USING gist (geog) WHERE (geog IS NOT NULL);
+
+
+--
+-- Name: ticket_geom_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX ticket_geom_idx ON ONLY tickets.ticket USING gist (geom) WHERE (geom IS NOT NULL);
+
+
+--
+-- Name: crq_geom_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX crq_geom_idx ON tickets.crq USING gist (geom) WHERE (geom IS NOT NULL);
+
+
+--
+-- Name: inc_closed_at_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX inc_closed_at_idx ON tickets.inc USING btree (closed_at);
+
+
+--
+-- Name: inc_geog_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX inc_geog_idx ON tickets.inc USING gist (geog) WHERE (geog IS NOT NULL);
+
+
+--
+-- Name: inc_geom_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX inc_geom_idx ON tickets.inc USING gist (geom) WHERE (geom IS NOT NULL);
+
+
+--
+-- Name: ingest_files_unarchived_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX ingest_files_unarchived_idx ON tickets.ingest_files USING btree (dataset, source_key) WHERE ((archived_at IS NULL) AND (status = ANY (ARRAY['applied'::text, 'skipped'::text])));
+
+
+--
+-- Name: status_events_ticket_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX status_events_ticket_idx ON tickets.status_events USING btree (ticket_id, dataset);
+
+
+--
+-- Name: crq_closed_at_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_closed_at_idx ATTACH PARTITION tickets.crq_closed_at_idx;
+
+
+--
+-- Name: crq_daily_snapshot_day_cluster_dataset_key; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.a_day_and_cluster_stand_once ATTACH PARTITION tickets.crq_daily_snapshot_day_cluster_dataset_key;
+
+
+--
+-- Name: crq_geog_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_geog_idx ATTACH PARTITION tickets.crq_geog_idx;
+
+
+--
+-- Name: crq_geom_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_geom_idx ATTACH PARTITION tickets.crq_geom_idx;
+
+
+--
+-- Name: crq_pkey; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_pkey ATTACH PARTITION tickets.crq_pkey;
+
+
+--
+-- Name: inc_closed_at_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_closed_at_idx ATTACH PARTITION tickets.inc_closed_at_idx;
+
+
+--
+-- Name: inc_daily_snapshot_day_cluster_dataset_key; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.a_day_and_cluster_stand_once ATTACH PARTITION tickets.inc_daily_snapshot_day_cluster_dataset_key;
+
+
+--
+-- Name: inc_geog_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_geog_idx ATTACH PARTITION tickets.inc_geog_idx;
+
+
+--
+-- Name: inc_geom_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_geom_idx ATTACH PARTITION tickets.inc_geom_idx;
+
+
+--
+-- Name: inc_pkey; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_pkey ATTACH PARTITION tickets.inc_pkey;
+
+
+--
+-- Name: import_meta import_meta_dataset_fkey; Type: FK CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.import_meta
+    ADD CONSTRAINT import_meta_dataset_fkey FOREIGN KEY (dataset) REFERENCES tickets.datasets(dataset);
+
+
+--
+-- Name: ingest_files ingest_files_dataset_fkey; Type: FK CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.ingest_files
+    ADD CONSTRAINT ingest_files_dataset_fkey FOREIGN KEY (dataset) REFERENCES tickets.datasets(dataset);
+
+
+--
+-- Name: rejected_rows rejected_rows_dataset_fkey; Type: FK CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.rejected_rows
+    ADD CONSTRAINT rejected_rows_dataset_fkey FOREIGN KEY (dataset) REFERENCES tickets.datasets(dataset);
+
+
+--
+-- Name: SCHEMA reporting; Type: ACL; Schema: -; Owner: -
+--
+
+GRANT USAGE ON SCHEMA reporting TO fleettickets_reader;
+
+
+--
+-- Name: SCHEMA tickets; Type: ACL; Schema: -; Owner: -
+--
+
+GRANT USAGE ON SCHEMA tickets TO fleettickets_loader;
+GRANT USAGE ON SCHEMA tickets TO fleettickets_reader;
+
+
+--
+-- Name: FUNCTION _advance_watermark(p_dataset text, p_source_key text, p_snapshot_etag text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._advance_watermark(p_dataset text, p_source_key text, p_snapshot_etag text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _apply_file(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_extra_columns text[], p_missing_columns text[], p_dropped_lines integer, p_is_snapshot boolean, p_first_line bigint); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_extra_columns text[], p_missing_columns text[], p_dropped_lines integer, p_is_snapshot boolean, p_first_line bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _boolean(p_text text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._boolean(p_text text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _capture_day(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._capture_day(p_dataset text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _check_rejected(p_result tickets.applied_file); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._check_rejected(p_result tickets.applied_file) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _clean_row(p_row tickets.staging); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._clean_row(p_row tickets.staging) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _contract_columns(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._contract_columns() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _datasets(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._datasets(p_dataset text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _empty_staging(p_dataset text, p_source_keys text[]); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._empty_staging(p_dataset text, p_source_keys text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _exported_at(p_source_key text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._exported_at(p_source_key text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _extra_values(p_row tickets.staging, p_names text[]); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._extra_values(p_row tickets.staging, p_names text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _feed_point(p_latitude text, p_longitude text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _insert_version(p_run tickets.file_version[], p_previous tickets.file_version, p_version tickets.file_version, p_is_same boolean); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._insert_version(p_run tickets.file_version[], p_previous tickets.file_version, p_version tickets.file_version, p_is_same boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _is_open(p_raw jsonb); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._is_open(p_raw jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _is_sentinel(p_row tickets.staging); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._is_sentinel(p_row tickets.staging) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _keep_keys(p_raw jsonb, p_keys text[]); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._keep_keys(p_raw jsonb, p_keys text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _lock_dataset(p_dataset text, p_for_session boolean); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._lock_dataset(p_dataset text, p_for_session boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _map_header(p_source_key text, p_header text[]); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._map_header(p_source_key text, p_header text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _minutes(p_text text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._minutes(p_text text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _missing_in_row(p_row tickets.staging); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._missing_in_row(p_row tickets.staging) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _not_in_file(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._not_in_file() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _now(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._now() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _record_file(p_result tickets.applied_file, p_exported_at timestamp with time zone, p_etag text, p_bytes bigint, p_extra_columns text[], p_missing_columns text[]); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._record_file(p_result tickets.applied_file, p_exported_at timestamp with time zone, p_etag text, p_bytes bigint, p_extra_columns text[], p_missing_columns text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _retry_hint(p_source_key text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._retry_hint(p_source_key text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _shrink_staging(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._shrink_staging(p_dataset text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _staged_files(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._staged_files(p_dataset text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _whole_row(p_row tickets.staging, p_extra_columns text[]); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._whole_row(p_row tickets.staging, p_extra_columns text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION apply_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_header text[], p_rows bigint, p_dropped_lines integer, p_is_snapshot boolean); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.apply_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_header text[], p_rows bigint, p_dropped_lines integer, p_is_snapshot boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.apply_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_header text[], p_rows bigint, p_dropped_lines integer, p_is_snapshot boolean) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION apply_staged(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.apply_staged(p_dataset text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.apply_staged(p_dataset text) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION capture_history(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.capture_history(p_dataset text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.capture_history(p_dataset text) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION dataset_of_key(p_source_key text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.dataset_of_key(p_source_key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.dataset_of_key(p_source_key text) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION eat_ts(p_text text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.eat_ts(p_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.eat_ts(p_text text) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION finish_run(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.finish_run(p_dataset text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.finish_run(p_dataset text) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION import_state(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.import_state(p_dataset text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.import_state(p_dataset text) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION mark_archived(p_dataset text, p_source_key text, p_etag text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.mark_archived(p_dataset text, p_source_key text, p_etag text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.mark_archived(p_dataset text, p_source_key text, p_etag text) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION open_file(p_dataset text, p_source_key text, p_header text[]); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.open_file(p_dataset text, p_source_key text, p_header text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.open_file(p_dataset text, p_source_key text, p_header text[]) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION refuse_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_error_code text, p_error text, p_error_line bigint); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.refuse_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_error_code text, p_error text, p_error_line bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.refuse_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_error_code text, p_error text, p_error_line bigint) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION skip_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.skip_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.skip_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION sort_files(p_dataset text, p_source_keys text[], p_etags text[]); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.sort_files(p_dataset text, p_source_keys text[], p_etags text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.sort_files(p_dataset text, p_source_keys text[], p_etags text[]) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION start_run(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.start_run(p_dataset text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.start_run(p_dataset text) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION unarchived_files(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.unarchived_files(p_dataset text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.unarchived_files(p_dataset text) TO fleettickets_loader;
+
+
+--
+-- Name: SEQUENCE staging_line; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT USAGE ON SEQUENCE tickets.staging_line TO fleettickets_loader;
+
+
+--
+-- Name: TABLE crq_staging; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT,INSERT,DELETE,TRUNCATE ON TABLE tickets.crq_staging TO fleettickets_loader;
+
+
+--
+-- Name: TABLE data_quality; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.data_quality TO fleettickets_loader;
+GRANT SELECT ON TABLE tickets.data_quality TO fleettickets_reader;
+
+
+--
+-- Name: TABLE datasets; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.datasets TO fleettickets_loader;
+
+
+--
+-- Name: TABLE import_meta; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.import_meta TO fleettickets_loader;
+
+
+--
+-- Name: TABLE ingest_files; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.ingest_files TO fleettickets_loader;
+
+
+--
+-- Name: TABLE freshness; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.freshness TO fleettickets_loader;
+GRANT SELECT ON TABLE tickets.freshness TO fleettickets_reader;
+
+
+--
+-- Name: TABLE inc_staging; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT,INSERT,DELETE,TRUNCATE ON TABLE tickets.inc_staging TO fleettickets_loader;
+
+
+--
+-- Name: TABLE load_history; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.load_history TO fleettickets_loader;
+GRANT SELECT ON TABLE tickets.load_history TO fleettickets_reader;
+
+
+--
+-- Name: TABLE rejected_rows; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.rejected_rows TO fleettickets_loader;
+
+
+--
+-- Name: TABLE overview; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.overview TO fleettickets_loader;
+GRANT SELECT ON TABLE tickets.overview TO fleettickets_reader;
+
+
+--
+-- PostgreSQL database dump complete
+--
+
+

@@ -1,0 +1,102 @@
+import { Command, InvalidArgumentError } from "commander";
+import { captureHistoryCommand } from "./commands/capture-history.ts";
+import { demoCommand } from "./commands/demo.ts";
+import { ingestCommand } from "./commands/ingest.ts";
+import { migrateCommand } from "./commands/migrate.ts";
+import { retryCommand } from "./commands/retry.ts";
+import { exitCodes } from "./errors.ts";
+
+const exitCodeHelp = `
+Exit codes: 0 done or nothing to do · 1 unexpected · 2 usage or configuration · 3 database ·
+4 object store · 5 another run has the lock · 6 some file was refused
+
+Configuration is read from the environment and from .env; see .env.example.`;
+
+/** Runs the command line: parses, and leaves the rest to the command. */
+export async function main(argv: readonly string[]): Promise<void> {
+  await createProgram().parseAsync(argv);
+}
+
+/** The command line, ready to parse; the docs' usage page is generated from it, too. */
+export function createProgram(): Command {
+  const program = new Command("fleettickets")
+    .description("Brings INC and CRQ ticket exports from an S3 bucket into PostgreSQL + PostGIS.")
+    .showHelpAfterError("(--help tells more)")
+    .addHelpText("after", exitCodeHelp)
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride(({ exitCode }) => {
+      // commander says 1 for a wrong command line.
+      process.exit(exitCode === 0 ? exitCodes.done : exitCodes.usage);
+    });
+
+  define(
+    program,
+    "migrate",
+    "bring the schema of the database up to date",
+    "fleettickets migrate",
+  ).action(migrateCommand);
+
+  withBucket(
+    define(
+      program,
+      "ingest <dataset>",
+      "load what the bucket has and the database has not, oldest first: inc, crq or all",
+      "fleettickets ingest all --apply",
+    ),
+  )
+    .option("--apply", "make it real; without it everything is done and rolled back")
+    .option("--csv <file...>", "load local files instead of the bucket's")
+    .option("--snapshot", "take the newest full snapshot instead of change files")
+    .option("--reseed", "load files that are done already once more")
+    .option("--no-archive", "leave loaded objects where they are")
+    .option("--max-files <n>", "end after so many files of a dataset", positiveInteger)
+    .action(ingestCommand);
+
+  withBucket(
+    define(
+      program,
+      "retry <key...>",
+      "load refused files again, whatever the ledger says of them",
+      "fleettickets retry automations/inc/changes/2026-06-15T06-20-00.csv --apply",
+    ),
+  )
+    .option("--apply", "make it real; without it everything is done and rolled back")
+    .action(retryCommand);
+
+  define(
+    program,
+    "capture-history [dataset]",
+    "record closures and today's snapshot without loading anything",
+    "fleettickets capture-history",
+  ).action(captureHistoryCommand);
+
+  define(
+    program,
+    "demo",
+    "do the whole job here and now: embedded database, embedded object store, sample exports",
+    "fleettickets demo",
+  ).action(demoCommand);
+
+  return program;
+}
+
+function define(program: Command, usage: string, description: string, example: string): Command {
+  return program
+    .command(usage)
+    .description(description)
+    .option("--json", "print one machine-readable result")
+    .option("--log-level <level>", "instead of LOG_LEVEL")
+    .addHelpText("after", `\nExample:\n  $ ${example}`);
+}
+
+function withBucket(command: Command): Command {
+  return command
+    .option("--endpoint <url>", "object store, instead of RUSTFS_ENDPOINT")
+    .option("--bucket <name>", "bucket, instead of RUSTFS_BUCKET")
+    .option("--region <name>", "region, instead of RUSTFS_REGION");
+}
+
+function positiveInteger(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("It takes a number from 1 on.");
+  return Number(text);
+}

@@ -1,0 +1,34 @@
+import { captureHistory } from "../api.ts";
+import { openDatabase } from "../database.ts";
+import { exitCodes } from "../errors.ts";
+import { print, printJson, table } from "../output.ts";
+import { type CommonFlags, runCommand } from "../session.ts";
+
+/** `fleettickets capture-history [dataset]` */
+export function captureHistoryCommand(
+  dataset: string | undefined,
+  flags: CommonFlags,
+): Promise<void> {
+  return runCommand(flags, ["database"], async ({ config }) => {
+    const db = await openDatabase(config.databaseUrl, config.limits);
+    try {
+      const captured = await captureHistory(db, dataset ?? null);
+      if (flags.json === true) printJson({ datasets: captured, exit_code: exitCodes.done });
+      else {
+        print(
+          table(
+            [
+              { title: "dataset", align: "left" },
+              { title: "new closures", align: "right" },
+              { title: "clusters changed", align: "right" },
+            ],
+            captured.map((c) => [c.dataset, String(c.closures), String(c.clusters)]),
+          ),
+        );
+      }
+      return exitCodes.done;
+    } finally {
+      await db.close();
+    }
+  });
+}

@@ -1,0 +1,25 @@
+import { missingRoles } from "../api.ts";
+import { openDatabase } from "../database.ts";
+import { exitCodes } from "../errors.ts";
+import { migrate } from "../migrate.ts";
+import { print, printJson } from "../output.ts";
+import { type CommonFlags, runCommand } from "../session.ts";
+
+/** `fleettickets migrate` */
+export function migrateCommand(flags: CommonFlags): Promise<void> {
+  return runCommand(flags, ["database"], async ({ config, log }) => {
+    await migrate(config.databaseUrl, log);
+    const db = await openDatabase(config.databaseUrl, config.limits);
+    try {
+      for (const role of await missingRoles(db)) {
+        const hint = `Let an administrator say: create role ${role} nologin; then run this again`;
+        log.warn({ role, hint }, "role left out: this user may not create roles");
+      }
+    } finally {
+      await db.close();
+    }
+    if (flags.json === true) printJson({ migrated: true, exit_code: exitCodes.done });
+    else print("The schema is up to date.");
+    return exitCodes.done;
+  });
+}

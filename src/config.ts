@@ -1,0 +1,152 @@
+import { existsSync } from "node:fs";
+import { UsageError } from "./errors.ts";
+import { type LogLevel, logLevels } from "./log.ts";
+import { keepSecret } from "./secrets.ts";
+
+export interface BucketConfig {
+  readonly endpoint: string;
+  readonly bucket: string;
+  readonly region: string;
+  /** undefined: the default chain of the AWS SDK. */
+  readonly credentials:
+    { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
+}
+
+export interface TimeLimits {
+  /** How long, in milliseconds, the object store or the database may show no sign of life. */
+  readonly stallMs: number;
+  /** How long, in milliseconds, one statement may take. */
+  readonly statementMs: number;
+}
+
+export interface Config {
+  /** `postgres://…`, or `pglite:<folder>` for the embedded one. */
+  readonly databaseUrl: string;
+  readonly bucket: BucketConfig;
+  readonly limits: TimeLimits;
+  readonly logLevel: LogLevel;
+}
+
+/** What a command line may override of the environment. */
+export interface Flags {
+  readonly endpoint?: string | undefined;
+  readonly bucket?: string | undefined;
+  readonly region?: string | undefined;
+  readonly logLevel?: string | undefined;
+}
+
+export type Part = "database" | "bucket";
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads `.env` of the working folder, if there is one. What the environment has already, wins. */
+export function loadDotEnv(): void {
+  if (existsSync(".env")) process.loadEnvFile(".env");
+}
+
+/**
+ * The configuration for a command: flag beats environment beats default.
+ *
+ * @param needs the parts that the command uses; the others are not asked for
+ * @throws UsageError with every problem at once, each with its cure
+ */
+export function readConfig(env: Environment, flags: Flags, needs: readonly Part[]): Config {
+  const problems: string[] = [];
+  const config = {
+    databaseUrl: readDatabaseUrl(env, needs.includes("database"), problems),
+    bucket: readBucket(env, flags, needs.includes("bucket"), problems),
+    limits: {
+      stallMs: readSeconds(env, "STALL_TIMEOUT", 60, problems),
+      statementMs: readSeconds(env, "STATEMENT_TIMEOUT", 900, problems),
+    },
+    logLevel: readLogLevel(env, flags, problems),
+  };
+  if (problems.length > 0) throw new UsageError(problems.join("\n"));
+  return Object.freeze(config);
+}
+
+function readDatabaseUrl(env: Environment, isNeeded: boolean, problems: string[]): string {
+  const url = env["DATABASE_URL"] ?? "";
+  if (/^postgres(ql)?:\/\//.test(url) && URL.canParse(url) && isDecodable(url)) {
+    keepSecret(url);
+    keepSecret(decodeURIComponent(new URL(url).password));
+    return url;
+  }
+  if (isNeeded && !/^pglite:./.test(url)) {
+    problems.push(
+      (url === "" ? "DATABASE_URL is not set" : "DATABASE_URL is no database address") +
+        ": set it to postgres://user:password@host:5432/name, with signs in the password as %xx, " +
+        "or to pglite:<folder> for the embedded PostgreSQL",
+    );
+  }
+  return url;
+}
+
+/** Whether its escapes are right: a password with a bare % in it has wrong ones. */
+function isDecodable(url: string): boolean {
+  try {
+    decodeURIComponent(url);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function readBucket(
+  env: Environment,
+  flags: Flags,
+  isNeeded: boolean,
+  problems: string[],
+): BucketConfig {
+  const endpoint = flags.endpoint ?? (env["RUSTFS_ENDPOINT"] || undefined);
+  const accessKeyId = env["RUSTFS_ACCESS_KEY"] || undefined;
+  const secretAccessKey = env["RUSTFS_SECRET_KEY"] || undefined;
+  keepSecret(accessKeyId);
+  keepSecret(secretAccessKey);
+
+  if (isNeeded) {
+    if (endpoint === undefined) {
+      problems.push("RUSTFS_ENDPOINT is not set: set it to the object store, http://host:9000");
+    } else if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint)) {
+      problems.push(`RUSTFS_ENDPOINT is no address: set it to http://host:9000, not ${endpoint}`);
+    }
+    if ((accessKeyId === undefined) !== (secretAccessKey === undefined)) {
+      const [set, missing] =
+        accessKeyId === undefined
+          ? ["RUSTFS_SECRET_KEY", "RUSTFS_ACCESS_KEY"]
+          : ["RUSTFS_ACCESS_KEY", "RUSTFS_SECRET_KEY"];
+      problems.push(`${missing} is not set, but ${set} is: set both, or neither for AWS's chain`);
+    }
+  }
+  return {
+    endpoint: endpoint ?? "",
+    bucket: flags.bucket ?? (env["RUSTFS_BUCKET"] || "isptickets"),
+    region: flags.region ?? (env["RUSTFS_REGION"] || "us-east-1"),
+    credentials:
+      accessKeyId !== undefined && secretAccessKey !== undefined
+        ? { accessKeyId, secretAccessKey }
+        : undefined,
+  };
+}
+
+function readSeconds(
+  env: Environment,
+  name: string,
+  byDefault: number,
+  problems: string[],
+): number {
+  const text = env[name] || String(byDefault);
+  const seconds = Number(text);
+  if (!(seconds > 0 && seconds <= 86_400)) {
+    problems.push(`${name} is ${text}: set it to a number of seconds, up to a day`);
+  }
+  return Math.round(seconds * 1000);
+}
+
+function readLogLevel(env: Environment, flags: Flags, problems: string[]): LogLevel {
+  const name = flags.logLevel ?? (env["LOG_LEVEL"] || "info");
+  const level = logLevels.find((l) => l === name);
+  if (level === undefined) {
+    problems.push(`LOG_LEVEL is ${name}: set it to one of ${logLevels.join(", ")}`);
+  }
+  return level ?? "info";
+}

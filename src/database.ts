@@ -1,0 +1,69 @@
+import type { TimeLimits } from "./config.ts";
+import { openServer } from "./server.ts";
+
+/** One session of a database, on a server or embedded. Its failures are DatabaseErrors. */
+export interface Database {
+  /**
+   * Runs a statement and returns its rows.
+   *
+   * @param pace slow: a statement that may use the whole time of a statement, without being taken
+   *   for a database that is stuck
+   */
+  query<Row>(text: string, values?: readonly unknown[], pace?: "quick" | "slow"): Promise<Row[]>;
+  /**
+   * Streams CSV records into a table.
+   *
+   * @param into the table and its columns, `schema.table (column, …)`
+   */
+  copyIn(into: string, records: AsyncIterable<Buffer>): Promise<void>;
+  /** Ends the session; what is not committed is rolled back. Never fails, never waits long. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a session, within the limits of time whatever the network does.
+ *
+ * @param url `postgres://…`, or `pglite:<folder>` for the embedded PostgreSQL
+ */
+export async function openDatabase(url: string, limits: TimeLimits): Promise<Database> {
+  const folder = embeddedFolder(url);
+  if (folder === undefined) return openServer(url, limits);
+  // A megabyte of code that most runs have no use for.
+  const { openEmbedded } = await import("./embedded.ts");
+  return openEmbedded(folder);
+}
+
+/** The folder that a database address names; undefined when it names a server. */
+export function embeddedFolder(url: string): string | undefined {
+  return url.startsWith("pglite:") ? url.slice("pglite:".length) : undefined;
+}
+
+/** Runs `work` in a transaction: committed when it returns, rolled back when it throws. */
+export async function inTransaction<T>(db: Database, work: () => Promise<T>): Promise<T> {
+  await db.query("begin");
+  return endWith(db, "commit", "rollback", work);
+}
+
+/** Runs `work` in a part of a transaction that is undone alone when it throws. */
+export async function inSavepoint<T>(db: Database, work: () => Promise<T>): Promise<T> {
+  await db.query("savepoint file");
+  return endWith(db, "release savepoint file", "rollback to savepoint file", work);
+}
+
+async function endWith<T>(
+  db: Database,
+  keep: string,
+  undo: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  let result: T;
+  try {
+    result = await work();
+  } catch (error) {
+    // Over a broken connection there is nothing to undo: the server has done it.
+    await db.query(undo).catch(() => undefined);
+    throw error;
+  }
+  await db.query(keep);
+  return result;
+}

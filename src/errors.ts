@@ -1,0 +1,182 @@
+/** How a run ended, for the shell. The numbers are part of the command line's contract. */
+export const exitCodes = {
+  done: 0,
+  unexpected: 1,
+  usage: 2,
+  database: 3,
+  objectStore: 4,
+  locked: 5,
+  fileRefused: 6,
+  geocoderRefused: 7,
+} as const;
+
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+/**
+ * Every error of our own: what it means and how a run that meets it ends. Those below TK100 are
+ * raised by the database, with these as their SQLSTATE; the others by the gate in front of COPY.
+ * `npm run docs` writes the table of the docs from this.
+ */
+export const ownErrors: Readonly<Record<string, { exit: ExitCode; means: string }>> = {
+  TK001: { exit: exitCodes.usage, means: "There is no such dataset." },
+  TK002: { exit: exitCodes.locked, means: "Another run is loading the dataset." },
+  TK003: {
+    exit: exitCodes.usage,
+    means: "A key belongs to no dataset, or the bucket has no such export.",
+  },
+  TK010: { exit: exitCodes.fileRefused, means: "The header has no column `ticket_id`." },
+  TK011: { exit: exitCodes.fileRefused, means: "The header names a column twice." },
+  TK012: { exit: exitCodes.fileRefused, means: "A column of the header has no name." },
+  TK013: { exit: exitCodes.fileRefused, means: "The header has too many unknown columns." },
+  TK020: {
+    exit: exitCodes.fileRefused,
+    means: "COPY staged another number of rows than was sent.",
+  },
+  TK021: { exit: exitCodes.fileRefused, means: "Too many rows of the file were rejected." },
+  TK022: { exit: exitCodes.fileRefused, means: "A `ticket_id` holds a line break." },
+  TK040: { exit: exitCodes.database, means: "PostGIS is not installed in the schema `public`." },
+  TK101: { exit: exitCodes.fileRefused, means: "The object is empty: not even a header." },
+  TK102: { exit: exitCodes.fileRefused, means: "The object is compressed or an archive." },
+  TK103: {
+    exit: exitCodes.fileRefused,
+    means: "The object is HTML or XML: most likely an error page.",
+  },
+  TK104: { exit: exitCodes.fileRefused, means: "The columns are not separated by commas." },
+  TK105: { exit: exitCodes.fileRefused, means: "The file holds a NUL byte." },
+  TK106: { exit: exitCodes.fileRefused, means: "The file is not valid UTF-8." },
+  TK107: { exit: exitCodes.fileRefused, means: "A quote stands where none may be." },
+  TK108: { exit: exitCodes.fileRefused, means: "A quoted field does not end." },
+  TK109: {
+    exit: exitCodes.fileRefused,
+    means: "A row has another number of fields than the header.",
+  },
+  TK110: {
+    exit: exitCodes.fileRefused,
+    means: "A line is a lone `\\.`, which some servers take for the end.",
+  },
+  TK111: { exit: exitCodes.fileRefused, means: "A quoted field has swallowed whole rows." },
+  TK112: {
+    exit: exitCodes.fileRefused,
+    means: "A carriage return stands outside quotes and ends no line.",
+  },
+};
+
+/** An error with a number of its own in the documentation, or one that a peer gave a number. */
+export class CodedError extends Error {
+  override name = "CodedError";
+  /** `TK…`, or the SQLSTATE of PostgreSQL. */
+  readonly code: string;
+  readonly detail: string | undefined;
+  /** What to do now. */
+  readonly hint: string | undefined;
+  /** The line of the file at which it went wrong, from 1. */
+  readonly line: number | undefined;
+
+  constructor(
+    code: string,
+    message: string,
+    more: {
+      detail?: string | undefined;
+      hint?: string | undefined;
+      line?: number | undefined;
+      cause?: unknown;
+    } = {},
+  ) {
+    super(message, { cause: more.cause });
+    this.code = code;
+    this.detail = more.detail;
+    this.hint = more.hint;
+    this.line = more.line;
+  }
+}
+
+/** The database said no, or nothing at all. */
+export class DatabaseError extends CodedError {
+  override name = "DatabaseError";
+
+  constructor(...[code, message, more = {}]: ConstructorParameters<typeof CodedError>) {
+    super(code, message, { ...more, hint: more.hint ?? hintFor(code) });
+  }
+}
+
+/** The cure for what PostgreSQL has no hint for. */
+function hintFor(sqlState: string): string | undefined {
+  // No such schema, table or function.
+  if (/^(3F000|42P01|42883)$/.test(sqlState)) {
+    return "The schema is missing or older than this program: fleettickets migrate";
+  }
+  if (sqlState === "3D000") {
+    return "Create the database, or mend its name in DATABASE_URL; then: fleettickets migrate";
+  }
+  if (sqlState.startsWith("28")) return "Mend the user or the password in DATABASE_URL";
+  if (sqlState === "42501") {
+    return "The user of DATABASE_URL must be a member of fleettickets_loader";
+  }
+  if (sqlState === "55P03")
+    return "Another session holds a lock on a table: end it, then run again";
+  return undefined;
+}
+
+/** A file that must not be loaded, by what is in it. */
+export class RefusedFile extends CodedError {
+  override name = "RefusedFile";
+}
+
+/** The object store said no, or nothing at all, or gave something else than it had promised. */
+export class ObjectStoreError extends Error {
+  override name = "ObjectStoreError";
+  readonly hint: string | undefined;
+
+  constructor(message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, { cause: options.cause });
+    this.hint = options.hint;
+  }
+}
+
+/** What was read is not the object that was listed, or not all of it: worth a second reading. */
+export class UnreliableRead extends ObjectStoreError {
+  override name = "UnreliableRead";
+}
+
+/** The command line or the environment is wrong; each problem comes with its cure. */
+export class UsageError extends Error {
+  override name = "UsageError";
+}
+
+/** Whether this error is about the content of a file, so that the run goes on to the next one. */
+export function isRefusal(error: unknown): error is CodedError {
+  return error instanceof CodedError && exitCodeOf(error) === exitCodes.fileRefused;
+}
+
+/** The exit code of a run that `error` has ended: the one place where errors become numbers. */
+export function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof UsageError) return exitCodes.usage;
+  if (error instanceof ObjectStoreError) return exitCodes.objectStore;
+  if (error instanceof RefusedFile) return exitCodes.fileRefused;
+  if (error instanceof CodedError) {
+    const own = ownErrors[error.code];
+    if (own) return own.exit;
+    // COPY's own complaints about a file: bad format, a byte that is no text.
+    return /^22(P04|021)$/.test(error.code) ? exitCodes.fileRefused : exitCodes.database;
+  }
+  return exitCodes.unexpected;
+}
+
+/** An error as data, for `--json` and the log. */
+export interface ErrorDescription {
+  name: string;
+  message: string;
+  code?: string;
+  detail?: string | undefined;
+  hint?: string | undefined;
+  line?: number | undefined;
+}
+
+export function describeError(error: unknown): ErrorDescription {
+  const { message, name } = error instanceof Error ? error : new Error(String(error));
+  if (error instanceof CodedError) {
+    const { code, detail, hint, line } = error;
+    return { name, message, code, detail, hint, line };
+  }
+  return { name, message, hint: error instanceof ObjectStoreError ? error.hint : undefined };
+}

@@ -1,0 +1,24 @@
+#!/usr/bin/env node
+// The command `fleettickets`. A checkout runs its sources as they are; the package and the image
+// have the build only. In plain JavaScript, so that an old Node gets as far as being told.
+import { existsSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
+
+const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+if (major < 22 || (major === 22 && minor < 18)) {
+  console.error(
+    `fleettickets needs Node 22.18 or newer, this is ${process.versions.node}. ` +
+      "In a checkout, npx fleettickets and npm run bring their own.",
+  );
+  process.exit(2);
+}
+
+// The chunks of a file are garbage as soon as they are sent. Left to itself, V8 lets more and more of
+// them lie before it collects: a quarter more memory, and no gain in speed.
+setFlagsFromString("--semi-space-growth-factor=1");
+
+const source = new URL("./cli.ts", import.meta.url);
+/** @type {typeof import("./cli.ts")} */
+// eslint-disable-next-line @typescript-eslint/no-unsafe-assignment -- whichever of the two is there
+const cli = await import(existsSync(source) ? source.href : "../dist/cli.js");
+await cli.main(process.argv);

@@ -1,0 +1,45 @@
+import { type Logger, pino } from "pino";
+import { CodedError, ObjectStoreError, UsageError, describeError } from "./errors.ts";
+import { clearProgress } from "./progress.ts";
+import { withoutSecrets } from "./secrets.ts";
+
+export type { Logger };
+
+export const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/**
+ * The program's log on stderr: JSON lines, or text for a person where stderr is a terminal.
+ * Results go to stdout and never through here.
+ */
+export async function createLog(level: LogLevel): Promise<Logger> {
+  const format = process.stderr.isTTY ? await formatForPeople() : (line: string) => line;
+  return pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    {
+      write(line: string) {
+        clearProgress();
+        process.stderr.write(withoutSecrets(format(line)));
+      },
+    },
+  );
+}
+
+async function formatForPeople(): Promise<(line: string) => string> {
+  // Of no use to cron, and not free to load.
+  const { default: pretty } = await import("pino-pretty");
+  return pretty.prettyFactory({ colorize: true, translateTime: "SYS:HH:MM:ss" });
+}
+
+/** Logs what ended a run, with all that it says of its cure. */
+export function reportError(error: unknown, log: Logger): void {
+  if (error instanceof UsageError) {
+    for (const problem of error.message.split("\n")) log.fatal(problem);
+  } else if (error instanceof CodedError || error instanceof ObjectStoreError) {
+    const { message, ...facts } = describeError(error);
+    log.fatal(facts, message);
+  } else {
+    // Nothing that was foreseen: whoever mends it needs the stack.
+    log.fatal({ err: error }, "unexpected error");
+  }
+}

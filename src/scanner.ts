@@ -1,0 +1,289 @@
+import { RefusedFile } from "./errors.ts";
+
+/** The bytes of a CSV file in, its records out, ready for COPY: see `createScanner`. */
+export interface Scanner {
+  /** Takes the next bytes of the file and returns the records that they complete. */
+  push: (chunk: Buffer) => Buffer[];
+  /** Ends the file and returns the records that were not returned yet. */
+  end: () => Buffer[];
+  /** The first record, to the letter, once it is complete. */
+  header: () => Buffer | undefined;
+  /** Records passed on, and EXPORT STOPPED lines of no full width dropped. */
+  counts: () => { rows: number; droppedLines: number };
+  /** The line that the scan has come to, from 1. */
+  line: () => number;
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const LF = 0x0a;
+const CR = 0x0d;
+const NUL = 0x00;
+const SPACE = 0x20;
+const TAB = 0x09;
+const BACKSLASH = 0x5c;
+const DOT = 0x2e;
+
+// Nobody writes a ticket of this size: a quote was left open.
+const MAX_RECORD_BYTES = 4 * 1024 * 1024;
+const OUT_BYTES = 256 * 1024;
+// A line number, a comma and a line end.
+const MAX_ADDED_BYTES = 20;
+// In a file of few columns, a text of some lines may well have as many commas as its rows.
+const MIN_COLUMNS_TO_TELL_ROWS = 10;
+
+// The bytes that may change where the scan stands. It runs over all others without a second look.
+const isSpecial = new Uint8Array(256);
+for (const byte of [QUOTE, COMMA, LF, CR, NUL]) isSpecial[byte] = 1;
+
+// Where the scan stands: before a field, in one without quotes, in one with, behind a quote in one
+// with (its end, or the first of a doubled one), behind a carriage return that should end the line.
+const FIELD_START = 0;
+const IN_FIELD = 1;
+const IN_QUOTES = 2;
+const AFTER_QUOTE = 3;
+const AFTER_RETURN = 4;
+
+/**
+ * Watches the bytes of an RFC 4180 file go by and passes its records on as they are, each with the
+ * line at which it begins in front. Line ends become LF; blank lines and bare EXPORT STOPPED lines
+ * are left out. No record is taken apart into values, and no more than one is held.
+ *
+ * All methods throw RefusedFile TK105 or TK107 to TK112 for what COPY would take wrongly.
+ */
+export function createScanner(): Scanner {
+  let state = FIELD_START;
+  let line = 1;
+  let header: Buffer | undefined;
+  let columns = 0;
+  let rows = 0;
+  let droppedLines = 0;
+
+  // The record that is under way.
+  let recordLine = 1;
+  let commas = 0;
+  let hasQuotes = false;
+  let held: Buffer[] = [];
+  let heldBytes = 0;
+
+  // The quoted field that is under way, or was last.
+  let quoteLine = 1;
+  let quotedCommas = 0;
+  let quotedBreaks = 0;
+
+  let out = Buffer.allocUnsafe(OUT_BYTES);
+  let outEnd = 0;
+  let done: Buffer[] = [];
+
+  function push(chunk: Buffer): Buffer[] {
+    const length = chunk.length;
+    let start = 0;
+    let i = 0;
+    while (i < length) {
+      if (state === FIELD_START && chunk[i] === QUOTE) {
+        state = IN_QUOTES;
+        hasQuotes = true;
+        quoteLine = line;
+        quotedCommas = 0;
+        quotedBreaks = 0;
+        i++;
+        continue;
+      }
+      if (state <= IN_QUOTES) {
+        const from = i;
+        while (i < length && isSpecial[chunk[i] as number] === 0) i++;
+        if (i > from && state === FIELD_START) state = IN_FIELD;
+        if (i === length) break;
+      }
+      const byte = chunk[i] as number;
+      i++;
+      if (byte === NUL) throw refused("TK105", "NUL byte", line);
+
+      if (state === IN_QUOTES) {
+        if (byte === QUOTE) state = AFTER_QUOTE;
+        else if (byte === COMMA) quotedCommas++;
+        else if (byte === LF) {
+          quotedBreaks++;
+          line++;
+        }
+        continue;
+      }
+      if (state === AFTER_QUOTE) {
+        if (byte === QUOTE) {
+          state = IN_QUOTES;
+          continue;
+        }
+        endQuotes(byte);
+      }
+      if (state === AFTER_RETURN && byte !== LF) {
+        throw refused("TK112", "a carriage return ends no line", line);
+      }
+
+      if (byte === COMMA) {
+        commas++;
+        state = FIELD_START;
+      } else if (byte === LF) {
+        endRecord(chunk, start, i - 1);
+        line++;
+        recordLine = line;
+        start = i;
+      } else if (byte === CR) {
+        state = AFTER_RETURN;
+      } else {
+        throw refused("TK107", "a quote within a field that does not begin with one", line);
+      }
+    }
+    hold(chunk, start);
+    return take();
+  }
+
+  /** A quoted field ends where a comma or the end of the line follows its quote. */
+  function endQuotes(next: number): void {
+    if (next !== COMMA && next !== LF && next !== CR) {
+      throw quotedBreaks === 0
+        ? refused("TK107", "text behind the closing quote of a field", line)
+        : refused(
+            "TK107",
+            `the quote opened here is closed on line ${line}, amid a field`,
+            quoteLine,
+            "One of the two quotes is stray; between them, rows have become one field.",
+          );
+    }
+    // Quotes at the right places can swallow rows, too: the field then has all of their commas.
+    if (
+      quotedBreaks > 0 &&
+      columns >= MIN_COLUMNS_TO_TELL_ROWS &&
+      quotedCommas >= quotedBreaks * (columns - 1)
+    ) {
+      throw refused(
+        "TK111",
+        `a quoted field from here to line ${line} looks like whole rows`,
+        quoteLine,
+        `It holds ${quotedBreaks} line breaks and ${quotedCommas} commas.`,
+      );
+    }
+  }
+
+  /** The rest of a chunk is the beginning of a record: it waits for the next chunk. */
+  function hold(chunk: Buffer, start: number): void {
+    if (start === chunk.length) return;
+    held.push(start === 0 ? chunk : chunk.subarray(start));
+    heldBytes += chunk.length - start;
+    checkLength(heldBytes);
+  }
+
+  function checkLength(bytes: number): void {
+    if (bytes <= MAX_RECORD_BYTES) return;
+    throw refused(
+      "TK108",
+      "a row that does not end",
+      hasQuotes ? quoteLine : recordLine,
+      `It is longer than ${MAX_RECORD_BYTES} bytes: a quote may have been left open.`,
+    );
+  }
+
+  function endRecord(chunk: Buffer, chunkStart: number, chunkEnd: number): void {
+    let record = chunk;
+    let start = chunkStart;
+    let end = chunkEnd;
+    if (heldBytes > 0) {
+      record = Buffer.concat([...held, chunk.subarray(start, end)]);
+      start = 0;
+      end = record.length;
+      held = [];
+      heldBytes = 0;
+    }
+    checkLength(end - start);
+    if (state === AFTER_RETURN) end--;
+
+    const fields = commas + 1;
+    const isBlank = fields === 1 && !hasQuotes && isWhite(record, start, end);
+    state = FIELD_START;
+    commas = 0;
+    hasQuotes = false;
+
+    if (isBlank) return;
+    if (header === undefined && isStop(record, start, end)) {
+      droppedLines++;
+      return;
+    }
+    if (header === undefined) {
+      header = Buffer.from(record.subarray(start, end));
+      columns = fields;
+      return;
+    }
+    if (end - start === 2 && record[start] === BACKSLASH && record[start + 1] === DOT) {
+      throw refused("TK110", "a lone \\.", recordLine, "Some servers take it for the end of data.");
+    }
+    if (fields === columns) {
+      pass(record, start, end);
+    } else if (isStop(record, start, end)) {
+      droppedLines++;
+    } else {
+      throw refused(
+        "TK109",
+        `${fields} fields in a row, ${columns} in the header`,
+        recordLine,
+        fields < columns ? "The row may be cut, or a quote or comma be missing." : undefined,
+      );
+    }
+  }
+
+  function pass(record: Buffer, start: number, end: number): void {
+    const room = end - start + MAX_ADDED_BYTES;
+    if (outEnd + room > out.length) {
+      flush();
+      if (room > out.length) out = Buffer.allocUnsafe(room);
+    }
+    outEnd += out.write(`${recordLine},`, outEnd, "latin1");
+    outEnd += record.copy(out, outEnd, start, end);
+    out[outEnd++] = LF;
+    rows++;
+  }
+
+  function flush(): void {
+    if (outEnd === 0) return;
+    done.push(out.subarray(0, outEnd));
+    out = Buffer.allocUnsafe(OUT_BYTES);
+    outEnd = 0;
+  }
+
+  function take(): Buffer[] {
+    const taken = done;
+    done = [];
+    return taken;
+  }
+
+  function end(): Buffer[] {
+    if (state === IN_QUOTES) {
+      throw refused("TK108", "the quote opened here is not closed", quoteLine);
+    }
+    if (state === AFTER_QUOTE) endQuotes(LF);
+    if (heldBytes > 0) endRecord(Buffer.alloc(0), 0, 0);
+    flush();
+    return take();
+  }
+
+  return {
+    push,
+    end,
+    header: () => header,
+    counts: () => ({ rows, droppedLines }),
+    line: () => line,
+  };
+}
+
+function isWhite(bytes: Buffer, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (bytes[i] !== SPACE && bytes[i] !== TAB) return false;
+  return true;
+}
+
+/** Whether a record is the line with which an export says that it was cut short. */
+function isStop(bytes: Buffer, start: number, end: number): boolean {
+  const beginning = bytes.toString("latin1", start, Math.min(end, start + 100));
+  return /^\s*"?\s*export stopped/i.test(beginning);
+}
+
+function refused(code: string, message: string, line: number, detail?: string): RefusedFile {
+  return new RefusedFile(code, `line ${line}: ${message}`, { line, detail });
+}

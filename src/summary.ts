@@ -1,0 +1,84 @@
+import type { FileOutcome, IngestResult } from "./ingest.ts";
+import { type Column, table } from "./output.ts";
+
+const counts = [
+  ["staged", "rows"],
+  ["inserted", "new"],
+  ["updated", "changed"],
+  ["unchanged", "same"],
+  ["stale", "stale"],
+  ["duplicates", "dupl."],
+  ["dropped_alarm", "alarms"],
+  ["dropped_sentinel", "stops"],
+  ["rejected", "rejected"],
+  ["closures", "closures"],
+] as const;
+
+const columns: Column[] = [
+  { title: "file", align: "left" },
+  ...counts.map(([, title]): Column => ({ title, align: "right" })),
+];
+
+/** What came of a command's runs, for a person. */
+export function summary(results: readonly IngestResult[]): string {
+  return results.map(summaryOfRun).join("\n\n");
+}
+
+function summaryOfRun(result: IngestResult): string {
+  const { dataset, files } = result;
+  const applied = files.filter((file) => file.status === "applied");
+  const refused = files.filter((file) => file.status === "refused");
+  const parts = [`${dataset.toUpperCase()}: ${headline(result, applied.length, refused.length)}`];
+  if (applied.length > 0) parts.push(tableOf(applied));
+  for (const { key, code, error, hint } of refused) {
+    parts.push(`Refused ${key}
+  ${code} ${error}
+  ${hint}`);
+  }
+  for (const { key, error, hint } of files.filter((file) => file.status === "unread")) {
+    parts.push(`Not loaded ${key}\n  ${error}\n  ${hint}`);
+  }
+  if (result.error !== null) {
+    parts.push(
+      `Ended early: ${result.error.message}${result.error.hint ? `\n  ${result.error.hint}` : ""}`,
+    );
+  }
+  return parts.join("\n\n");
+}
+
+function headline(result: IngestResult, applied: number, refused: number): string {
+  const facts = [
+    applied === 0
+      ? result.error === null
+        ? "nothing new"
+        : "nothing loaded"
+      : count(applied, "file"),
+    refused > 0 ? `${count(refused, "file")} refused` : "",
+    result.skipped > 0 ? `${count(result.skipped, "snapshot")} not needed` : "",
+    result.archived > 0 ? `${result.archived} archived` : "",
+    result.refused_earlier > 0 ? `${result.refused_earlier} still refused from before` : "",
+    result.ignored > 0 ? `${count(result.ignored, "other object")} ignored` : "",
+    result.stopped ? "stopped by a signal" : "",
+  ];
+  const mode = result.applied ? "" : " (dry run: nothing was written; --apply makes it real)";
+  return facts.filter(Boolean).join(", ") + mode;
+}
+
+function tableOf(files: readonly Extract<FileOutcome, { status: "applied" }>[]): string {
+  const rows = files.map((file) => [
+    file.key.slice(file.key.lastIndexOf("/") + 1),
+    ...counts.map(([name]) => number(file[name])),
+  ]);
+  if (files.length === 1) return table(columns, rows);
+  const totals = counts.map(([name]) => number(files.reduce((sum, file) => sum + file[name], 0)));
+  return table(columns, [...rows, ["together", ...totals]]);
+}
+
+// A nought says least when it is not there.
+function number(value: number): string {
+  return value === 0 ? "·" : String(value);
+}
+
+function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import ts from "typescript";
+import { exitCodes, ownErrors } from "../src/errors.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+const sources = globSync("src/**/*.ts", { cwd: ROOT });
+const statements = globSync("migrations/{committed/*,fixtures/**/*}.sql", { cwd: ROOT });
+
+test("SQL stands in api.ts alone, COPY and the ends of transactions aside", () => {
+  const found = sources
+    .filter((path) => path !== "src/api.ts")
+    .flatMap((path) => stringsOf(path).map((text) => [path, text] as const))
+    .filter(([, text]) => isSql(text));
+  assert.deepEqual(found, []);
+});
+
+test("the search for SQL finds what is there", () => {
+  const found = stringsOf("src/api.ts").filter(isSql);
+  assert.ok(found.length > 10, `${found.length} statements`);
+});
+
+test("nothing but output.ts and the launcher writes to stdout, and nothing uses console", () => {
+  const found = sources.filter((path) => /\bconsole\s*\./.test(read(path)));
+  assert.deepEqual(found, []);
+  assert.deepEqual(
+    sources.filter((path) => /process\.stdout\.write/.test(read(path))),
+    ["src/output.ts"],
+  );
+});
+
+test("the program reads its environment in one place", () => {
+  const found = sources.filter((path) => /process\.env\b/.test(read(path)));
+  assert.deepEqual(found, ["src/session.ts"]);
+});
+
+describe("our own errors", () => {
+  const codes = [...sources.filter((path) => path !== "src/errors.ts"), ...statements].flatMap(
+    (path) => read(path).match(/(?<=["'])TK\d{3}(?=["'])/g) ?? [],
+  );
+
+  test("are registered, each one that is raised, and raised, each one that is registered", () => {
+    assert.deepEqual([...new Set(codes)].sort(), Object.keys(ownErrors).sort());
+  });
+
+  test("have a meaning, and an exit code that the command line promises", () => {
+    const promised: number[] = Object.values(exitCodes);
+    for (const [code, { exit, means }] of Object.entries(ownErrors)) {
+      assert.match(means, /^[A-Z].*\.$/, code);
+      assert.ok(exit > 0 && promised.includes(exit), code);
+    }
+  });
+});
+
+describe("package-lock.json", () => {
+  interface Locked {
+    version?: string;
+    resolved?: string;
+    integrity?: string;
+    dependencies?: Record<string, string>;
+    devDependencies?: Record<string, string>;
+    optionalDependencies?: Record<string, string>;
+    peerDependencies?: Record<string, string>;
+    peerDependenciesMeta?: Record<string, { optional?: boolean }>;
+  }
+  const { packages } = JSON.parse(read("package-lock.json")) as {
+    packages: Record<string, Locked>;
+  };
+
+  test("has no holes: whatever a package asks for is there", () => {
+    const holes = Object.entries(packages).flatMap(([path, locked]) =>
+      wantedBy(locked)
+        .filter((name) => !isFound(path, name))
+        .map((name) => `${path} asks for ${name}`),
+    );
+    assert.deepEqual(holes, []);
+  });
+
+  test("names no registry, and the checksum of every package", () => {
+    const installed = Object.entries(packages).filter(([path]) => path !== "");
+    assert.ok(installed.length > 50);
+    assert.deepEqual(
+      installed.filter(([, { version, integrity }]) => !version || !integrity),
+      [],
+    );
+    assert.deepEqual(
+      installed.filter(([, { resolved }]) => resolved !== undefined),
+      [],
+    );
+  });
+
+  test("is that of package.json", () => {
+    const manifest = JSON.parse(read("package.json")) as Locked;
+    const { dependencies, devDependencies, version } = packages[""] ?? {};
+    assert.deepEqual(
+      { dependencies, devDependencies, version },
+      {
+        dependencies: manifest.dependencies,
+        devDependencies: manifest.devDependencies,
+        version: manifest.version,
+      },
+    );
+  });
+
+  function wantedBy(locked: Locked): string[] {
+    const isOptionalPeer = (name: string) => locked.peerDependenciesMeta?.[name]?.optional === true;
+    return [
+      ...Object.keys(locked.dependencies ?? {}),
+      ...Object.keys(locked.devDependencies ?? {}),
+      ...Object.keys(locked.optionalDependencies ?? {}),
+      ...Object.keys(locked.peerDependencies ?? {}).filter((name) => !isOptionalPeer(name)),
+    ];
+  }
+
+  /** Looks where Node would: beside the package's own, then a folder up, and so on. */
+  function isFound(path: string, name: string): boolean {
+    if (packages[join(path, "node_modules", name)]) return true;
+    return (
+      path !== "" && isFound(path.slice(0, Math.max(0, path.lastIndexOf("/node_modules/"))), name)
+    );
+  }
+});
+
+function read(path: string): string {
+  return readFileSync(join(ROOT, path), "utf8");
+}
+
+/** The texts of string and template literals, with … where a template has a gap. */
+function stringsOf(path: string): string[] {
+  const file = ts.createSourceFile(path, read(path), ts.ScriptTarget.Latest, true);
+  const found: string[] = [];
+  function visit(node: ts.Node): void {
+    if (ts.isStringLiteralLike(node)) found.push(node.text);
+    else if (ts.isTemplateExpression(node)) {
+      const parts = [node.head, ...node.templateSpans.map(({ literal }) => literal)];
+      found.push(parts.map(({ text }) => text).join("…"));
+    }
+    ts.forEachChild(node, visit);
+  }
+  visit(file);
+  return found.map((text) => text.trim()).filter((text) => text !== "");
+}
+
+function isSql(text: string): boolean {
+  return [
+    /\bselect\b[^]*\bfrom\s+[\w$…]+\s*\./i,
+    /^select\b[^.]*\(/i,
+    /\b(tickets|reporting)\.\w+\s*\(/,
+    /\binsert\s+into\b|\bdelete\s+from\s+\w+\.|\bupdate\s+\w+\.\w+\s+(as\s+\w+\s+)?set\b/i,
+    /^(create|alter|drop|truncate|grant|revoke|analyze|vacuum|lock|do|call|set|listen|notify)\s+(table|schema|role|function|view|index|table|on|local|session|\$)/i,
+  ].some((pattern) => pattern.test(text));
+}

@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import type { ClientBase } from "pg";
+import { createDatabase } from "../harness/postgres.ts";
+import { applyFile, changeKey, closureRows, freezeTime, ownError } from "./staging.ts";
+
+const database = await createDatabase({ after });
+
+async function captureHistory(
+  client: ClientBase,
+  dataset: string | null = null,
+): Promise<unknown[]> {
+  const { rows } = await client.query<Record<string, unknown>>(
+    "select * from tickets.capture_history(p_dataset => $1::text)",
+    [dataset],
+  );
+  return rows;
+}
+
+async function insertTicket(client: ClientBase, raw: { ticket_id: string }, table = "inc") {
+  await client.query(`insert into tickets.${table} (ticket_id, raw) values ($1, $2)`, [
+    raw.ticket_id,
+    raw,
+  ]);
+}
+
+async function dailySnapshot(client: ClientBase): Promise<unknown[]> {
+  const { rows } = await client.query<{ row: unknown }>(
+    `select to_jsonb(d) - array['actionable', 'breached'] as row
+     from tickets.daily_snapshot as d order by d.dataset, d.day, d.cluster`,
+  );
+  return rows.map(({ row }) => row);
+}
+
+const closed = { bucket: "closed", closed_at: "2026-06-15 06:05:00", cluster: "QOA", mttr: "9" };
+
+test("closures that nobody recorded are, whoever wrote the tickets", () =>
+  database.rolledBack(async (client) => {
+    await freezeTime(client, "2026-06-15T06:30:00Z");
+    await applyFile(client, {
+      key: changeKey("2026-06-15T06-00-00"),
+      rows: [{ ...closed, ticket_id: "T1" }],
+    });
+    await insertTicket(client, { ...closed, ticket_id: "T2" });
+    await insertTicket(client, { ticket_id: "T3" });
+    await client.query("update tickets.inc set raw = raw || $1 where ticket_id = 'T3'", [
+      { bucket: "closed", owner: "Ann" },
+    ]);
+    assert.deepEqual(await captureHistory(client, "inc"), [
+      { dataset: "inc", closures: 2, clusters: 2 },
+    ]);
+    const { rows } = await client.query(
+      `select e.ticket_id, e.closed_at, e.mttr, e.cluster, e.owner, e.observed_at, e.source_key
+       from tickets.closure_events as e where e.ticket_id <> 'T1' order by e.ticket_id`,
+    );
+    const observed_at = new Date("2026-06-15T06:30:00Z");
+    assert.deepEqual(rows, [
+      {
+        ticket_id: "T2",
+        closed_at: new Date("2026-06-15T03:05:00Z"),
+        mttr: 9,
+        cluster: "QOA",
+        owner: null,
+        observed_at,
+        source_key: null,
+      },
+      {
+        ticket_id: "T3",
+        closed_at: null,
+        mttr: null,
+        cluster: null,
+        owner: "Ann",
+        observed_at,
+        source_key: null,
+      },
+    ]);
+  }));
+
+test("running it again writes nothing", () =>
+  database.rolledBack(async (client) => {
+    await freezeTime(client, "2026-06-15T06:30:00Z");
+    await insertTicket(client, { ...closed, ticket_id: "T1" });
+    await insertTicket(client, { ticket_id: "T2" });
+    await insertTicket(client, { ...closed, ticket_id: "T1" }, "crq");
+    assert.deepEqual(await captureHistory(client), [
+      { dataset: "crq", closures: 1, clusters: 1 },
+      { dataset: "inc", closures: 1, clusters: 2 },
+    ]);
+    const before = [await closureRows(client), await dailySnapshot(client)];
+    await freezeTime(client, "2026-06-15T06:50:00Z");
+    assert.deepEqual(await captureHistory(client), [
+      { dataset: "crq", closures: 0, clusters: 0 },
+      { dataset: "inc", closures: 0, clusters: 0 },
+    ]);
+    assert.deepEqual([await closureRows(client), await dailySnapshot(client)], before);
+  }));
+
+test("a day has a snapshot of its own, and those of other days stay as they were", () =>
+  database.rolledBack(async (client) => {
+    const row = (day: string, captured_at: string, open: number) => ({
+      dataset: "inc",
+      day,
+      cluster: "QOA",
+      open,
+      created: 0,
+      closed: 0,
+      captured_at,
+    });
+    // The evening in Nairobi: the day before in most of the world.
+    await freezeTime(client, "2026-06-15T20:59:59Z");
+    await insertTicket(client, { ticket_id: "T1", ...{ cluster: "QOA" } });
+    await captureHistory(client, "inc");
+    await freezeTime(client, "2026-06-15T21:00:00Z");
+    await captureHistory(client, "inc");
+    await freezeTime(client, "2026-06-15T21:20:00Z");
+    await insertTicket(client, { ticket_id: "T2", ...{ cluster: "QOA" } });
+    await captureHistory(client, "inc");
+    assert.deepEqual(await dailySnapshot(client), [
+      row("2026-06-15", "2026-06-15T20:59:59+00:00", 1),
+      row("2026-06-16", "2026-06-15T21:20:00+00:00", 2),
+    ]);
+  }));
+
+test("a cluster that all tickets have left is not in today's snapshot any more", () =>
+  database.rolledBack(async (client) => {
+    await freezeTime(client, "2026-06-15T06:30:00Z");
+    await insertTicket(client, { ticket_id: "T1", ...{ cluster: "QOA" } });
+    await captureHistory(client, "inc");
+    await client.query(`update tickets.inc set raw = raw || '{"cluster": "PTMP"}'`);
+    await captureHistory(client, "inc");
+    const { rows } = await client.query(
+      "select d.cluster, d.open from tickets.daily_snapshot as d",
+    );
+    assert.deepEqual(rows, [{ cluster: "PTMP", open: 1 }]);
+  }));
+
+test("what counts as breached is older than the target in the dataset's configuration", () =>
+  database.rolledBack(async (client) => {
+    await freezeTime(client, "2026-06-15T09:00:00Z");
+    const breached = async () => {
+      await captureHistory(client, "crq");
+      const { rows } = await client.query<{ breached: number }>(
+        "select d.breached from tickets.crq_daily_snapshot as d",
+      );
+      return rows.map((row) => row.breached);
+    };
+    const opened = { created_at_service: "2026-06-08 11:59:59", first_seen_at: "2026-06-15" };
+    await insertTicket(client, { ticket_id: "T1", ...opened }, "crq");
+    assert.deepEqual(await breached(), [1]);
+    await client.query("update tickets.datasets set sla_target = '8 days' where dataset = 'crq'");
+    assert.deepEqual(await breached(), [0]);
+  }));
+
+test("a dataset without tickets has an empty snapshot", () =>
+  database.rolledBack(async (client) => {
+    assert.deepEqual(await captureHistory(client), [
+      { dataset: "crq", closures: 0, clusters: 0 },
+      { dataset: "inc", closures: 0, clusters: 0 },
+    ]);
+    assert.deepEqual(await dailySnapshot(client), []);
+  }));
+
+test("names of ten thousand characters are clusters as others", () =>
+  database.rolledBack(async (client) => {
+    const cluster = "é'; --".repeat(2000);
+    await insertTicket(client, { ticket_id: "T1", ...{ cluster } });
+    await insertTicket(client, { ticket_id: "T2", ...{ cluster: `${cluster}2` } });
+    assert.deepEqual(await captureHistory(client, "inc"), [
+      { dataset: "inc", closures: 0, clusters: 1 },
+    ]);
+  }));
+
+test("what is no dataset is TK001, one that another session is loading TK002", async (t) => {
+  await database.rolledBack((client) =>
+    assert.rejects(captureHistory(client, "nope"), ownError("TK001")),
+  );
+  const loader = await database.connect();
+  t.after(() => loader.query("select tickets.finish_run('inc')"));
+  await loader.query("select tickets.start_run('inc')");
+  await database.rolledBack((client) =>
+    assert.rejects(captureHistory(client, "inc"), ownError("TK002")),
+  );
+  await database.rolledBack((client) => assert.rejects(captureHistory(client), ownError("TK002")));
+  await database.rolledBack((client) => captureHistory(client, "crq"));
+});
