@@ -134,7 +134,7 @@ CREATE FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_exporte
     AS $$
 /*
   Brings the staged rows of one file into tickets.ticket, with all that hangs on it: rejected rows,
-  the order of versions, closure and status events, the day's snapshot.
+  their places, the order of versions, closure and status events, the day's snapshot.
 
   Takes      the file by its key, and its export time; the names behind the spare columns; contract
              columns that the file lacks (tickets keep their last value of them); how many bare
@@ -162,6 +162,10 @@ declare
 begin
   delete from tickets.rejected_rows as r
   where r.dataset = p_dataset and r.source_key = p_source_key;
+
+  -- The statement asks the gazetteers for all its tickets at once; the trigger would for each.
+  perform tickets._lock_gazetteers(p_to_change => false),
+    set_config('tickets.is_placing', 'on', true);
 
   -- The planner knows nothing of a table that was filled a moment ago.
   execute format('analyze tickets.%I (dataset, source_key, line)', p_dataset || '_staging');
@@ -273,15 +277,31 @@ begin
       from looked_up as l
     ) as l
   ),
+  places as (
+    select p.*
+    from (
+      select array_agg(k.cluster) as clusters, array_agg(k.location_name) as location_names
+      from (
+        select distinct c.raw ->> 'cluster' as cluster, c.raw ->> 'location_name' as location_name
+        from compared as c
+        where c.outcome in ('inserted', 'updated')
+      ) as k
+    ) as k
+    cross join lateral tickets._places_of(k.clusters, k.location_names) as p
+    where p.source is not null
+  ),
   written as (
     insert into tickets.ticket as t (
       dataset, ticket_id, raw, source_key, exported_at,
-      previous_source_key, previous_exported_at, content_seal
+      previous_source_key, previous_exported_at, content_seal, place_geom, place_source
     )
     select p_dataset, c.ticket_id, c.raw, p_source_key, p_exported_at,
       (b.version).source_key, (b.version).exported_at,
-      c.text_hash # jsonb_hash_extended(c.raw, 0)
+      c.text_hash # jsonb_hash_extended(c.raw, 0), p.geom, p.source
     from compared as c
+    left join places as p
+      on p.cluster = c.raw ->> 'cluster'
+      and coalesce(p.location_name, '') = coalesce(c.raw ->> 'location_name', '')
     cross join lateral (
       -- A file that replaces one of the same name replaces its version, too.
       select case
@@ -301,7 +321,9 @@ begin
       ingested_at = excluded.ingested_at,
       previous_source_key = excluded.previous_source_key,
       previous_exported_at = excluded.previous_exported_at,
-      content_seal = excluded.content_seal
+      content_seal = excluded.content_seal,
+      place_geom = excluded.place_geom,
+      place_source = excluded.place_source
     returning t.ticket_id, t.is_open, t.raw_status, t.assigned_team, t.owner, t.closed_at, t.mttr,
       t.cluster
   ),
@@ -405,6 +427,7 @@ begin
     from compared as c
   ) as c;
 
+  perform set_config('tickets.is_placing', '', true);
   perform tickets._check_rejected(v_result);
   perform tickets._capture_day(p_dataset);
   return v_result;
@@ -417,6 +440,32 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_extra_columns text[], p_missing_columns text[], p_dropped_lines integer, p_is_snapshot boolean, p_first_line bigint) IS 'Brings the staged rows of one file into tickets.ticket with its history, and counts them.';
+
+
+--
+-- Name: _await_gazetteers(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._await_gazetteers() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  Trigger before a gazetteer changes: waits for those who are placing tickets by it, and keeps the
+  next ones waiting till the end of the transaction.
+*/
+begin
+  perform tickets._lock_gazetteers(p_to_change => true);
+  return null;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _await_gazetteers(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._await_gazetteers() IS 'Trigger: waits for those who are placing tickets by a gazetteer before it changes.';
 
 
 --
@@ -581,6 +630,39 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._check_rejected(p_result tickets.applied_file) IS 'Refuses a file with too many rejected rows (TK021) or a line break within a ticket_id (TK022).';
+
+
+--
+-- Name: _clean_place(text, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._clean_place(p_location_name text, p_codes text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    The place that a ticket's location names: without network codes, the rest joined by single
+    blanks, its letters as they are.
+
+    Takes      a location as the source writes it; the codes, alternatives of a regular expression,
+               in any case, each where no letter or digit stands before it; NULL for no codes.
+    Returns    the place, or NULL where nothing is left.
+    Raises     nothing, if the expression is one.
+  */
+  select nullif(btrim(regexp_replace(
+    case
+      when p_codes is null then p_location_name
+      else regexp_replace(p_location_name, '(?<![A-Za-z0-9])(?:' || p_codes || ')', ' ', 'gi')
+    end,
+    '[_ \t\r\n]+', ' ', 'g'
+  )), '');
+$$;
+
+
+--
+-- Name: FUNCTION _clean_place(p_location_name text, p_codes text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._clean_place(p_location_name text, p_codes text) IS 'The place that a ticket''s location names, without these network codes; NULL if none is left.';
 
 
 
@@ -1200,6 +1282,62 @@ COMMENT ON FUNCTION tickets._clean_row(p_row tickets.staging) IS 'What a staged 
 
 
 --
+-- Name: _cluster_point(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._cluster_point(p_cluster text) RETURNS public.geometry
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  /*
+    The point of a cluster, also under an alias; NULL where it has none.
+  */
+  select c.geom from tickets._cluster_points() as c where c.cluster = p_cluster;
+$$;
+
+
+--
+-- Name: FUNCTION _cluster_point(p_cluster text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._cluster_point(p_cluster text) IS 'The point of a cluster, also under an alias; NULL where it has none.';
+
+
+--
+-- Name: _cluster_points(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._cluster_points() RETURNS TABLE(cluster text, geom public.geometry)
+    LANGUAGE sql STABLE
+    AS $$
+  /*
+    The point of every name that a ticket's cluster may have: its own, else that of the cluster
+    whose alias it is.
+
+    No `set search_path`, so that the planner takes it apart and looks up single names by index.
+  */
+  select c.cluster, c.used_geom
+  from tickets.geo_clusters as c
+  where c.used_geom is not null
+  union all
+  select a.alias, c.used_geom
+  from tickets.cluster_aliases as a
+  join tickets.geo_clusters as c on c.cluster = a.cluster and c.used_geom is not null
+  where not exists (
+    select from tickets.geo_clusters as own
+    where own.cluster = a.alias and own.used_geom is not null
+  );
+$$;
+
+
+--
+-- Name: FUNCTION _cluster_points(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._cluster_points() IS 'The point of every cluster and alias that has one.';
+
+
+--
 -- Name: _contract_columns(); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -1393,6 +1531,57 @@ COMMENT ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) IS 'T
 
 
 --
+-- Name: _follow_gazetteer(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._follow_gazetteer() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+/*
+  Trigger after a gazetteer has changed: its tickets follow, in the same transaction.
+
+  Takes      a query of what counts in the gazetteer's rows, with %s for their name and the cluster
+             that they are about first; without it, every ticket is looked at.
+  Touches    only tickets of clusters for which that has changed.
+*/
+declare
+  v_changed text;
+  v_clusters text[];
+begin
+  if tg_nargs = 0 or tg_op = 'TRUNCATE' then
+    perform tickets._place_tickets();
+    return null;
+  end if;
+
+  v_changed := case tg_op
+    when 'INSERT' then format(tg_argv[0], 'new_rows')
+    when 'DELETE' then format(tg_argv[0], 'old_rows')
+    else
+      format('(%1$s except %2$s) union all (%2$s except %1$s)',
+        format(tg_argv[0], 'old_rows'), format(tg_argv[0], 'new_rows'))
+  end;
+  execute format('select array_agg(distinct c.cluster) from (%s) as c', v_changed) into v_clusters;
+  if v_clusters is not null then
+    perform tickets._place_tickets(
+      v_clusters || array(
+        select a.alias from tickets.cluster_aliases as a where a.cluster = any (v_clusters)
+      )
+    );
+  end if;
+  return null;
+end;
+$_$;
+
+
+--
+-- Name: FUNCTION _follow_gazetteer(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._follow_gazetteer() IS 'Trigger: the tickets of what has changed in a gazetteer follow, in the same transaction.';
+
+
+--
 -- Name: _insert_version(tickets.file_version[], tickets.file_version, tickets.file_version, boolean); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -1556,6 +1745,34 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._lock_dataset(p_dataset text, p_for_session boolean) IS 'Takes a dataset''s loading lock for the transaction or the session; TK002 where another has it.';
+
+
+--
+-- Name: _lock_gazetteers(boolean); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._lock_gazetteers(p_to_change boolean) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  /*
+    Keeps what tickets get from the gazetteers true while both change: whoever places tickets shares
+    this lock, whoever changes a gazetteer has it alone, either till the end of the transaction.
+    Waits for the others.
+  */
+  select case
+    when p_to_change
+    then pg_advisory_xact_lock(hashtext('fleettickets'), hashtext('<gazetteers>'))
+    else pg_advisory_xact_lock_shared(hashtext('fleettickets'), hashtext('<gazetteers>'))
+  end;
+$$;
+
+
+--
+-- Name: FUNCTION _lock_gazetteers(p_to_change boolean); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._lock_gazetteers(p_to_change boolean) IS 'Lets those who place tickets and those who change a gazetteer take turns.';
 
 
 --
@@ -1742,6 +1959,146 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._now() IS 'The clock of this schema: now(), or the setting tickets.now where a test has frozen time.';
+
+
+--
+-- Name: _place_codes(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._place_codes() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  /*
+    All network codes as one regular expression, for tickets._clean_place; NULL where there is none.
+  */
+  select string_agg(c.pattern, '|' order by length(c.pattern) desc, c.code)
+  from tickets.place_codes as c;
+$$;
+
+
+--
+-- Name: FUNCTION _place_codes(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._place_codes() IS 'All network codes as one regular expression.';
+
+
+--
+-- Name: _place_ticket(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._place_ticket() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  Trigger on tickets.ticket: a ticket that is written by other means than a file gets its place from
+  the gazetteers, whatever the writer says. Applying a file does it for all its tickets at once.
+*/
+begin
+  perform tickets._lock_gazetteers(p_to_change => false);
+  select p.geom, p.source into new.place_geom, new.place_source
+  from tickets._places_of(array[new.raw ->> 'cluster'], array[new.raw ->> 'location_name']) as p;
+  return new;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _place_ticket(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._place_ticket() IS 'Trigger: a ticket written by hand gets its place from the gazetteers.';
+
+
+--
+-- Name: _place_tickets(text[]); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._place_tickets(p_clusters text[] DEFAULT NULL::text[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    AS $$
+/*
+  Puts the tickets of some clusters, or of all, where the gazetteers say now.
+
+  Returns    how many tickets moved; no other is written.
+  Touches    place_geom and place_source of tickets.ticket. The caller has the lock.
+*/
+declare
+  v_clusters text[];
+  v_location_names text[];
+  v_moved bigint;
+begin
+  select array_agg(k.cluster), array_agg(k.location_name) into v_clusters, v_location_names
+  from (
+    select distinct t.cluster, t.location_name
+    from tickets.ticket as t
+    where t.cluster = any (p_clusters) or (p_clusters is null and t.cluster is not null)
+  ) as k;
+
+  -- Spares each row the trigger.
+  perform set_config('tickets.is_placing', 'on', true);
+  update tickets.ticket as t
+  set place_geom = p.geom, place_source = p.source
+  from tickets._places_of(v_clusters, v_location_names) as p
+  where t.cluster = p.cluster
+    and coalesce(t.location_name, '') = coalesce(p.location_name, '')
+    -- As text, because with an empty search_path a geometry has no = of its own.
+    and (t.place_geom::text, t.place_source) is distinct from (p.geom::text, p.source);
+  get diagnostics v_moved = row_count;
+  perform set_config('tickets.is_placing', '', true);
+  return v_moved;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _place_tickets(p_clusters text[]); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._place_tickets(p_clusters text[]) IS 'Puts the tickets of some clusters, or of all, where the gazetteers say; returns how many moved.';
+
+
+--
+-- Name: _places_of(text[], text[]); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._places_of(p_clusters text[], p_location_names text[]) RETURNS TABLE(cluster text, location_name text, geom public.geometry, source text)
+    LANGUAGE sql STABLE
+    AS $$
+  /*
+    Where the gazetteers put tickets: at the point of their place, else of their cluster.
+
+    Takes      distinct pairs of what tickets say, as two arrays; a location may be NULL.
+    Returns    a row a pair: the point, and location or cluster; both NULL where there is none.
+
+    The one definition of it, for one ticket as for all. No `set search_path`, so that the planner
+    takes it apart and joins pairs by the thousand.
+  */
+  select k.cluster, k.location_name, coalesce(l.used_geom, c.geom),
+    case
+      when l.used_geom is not null then 'location'
+      when c.geom is not null then 'cluster'
+    end
+  from unnest(p_clusters, p_location_names) as k (cluster, location_name)
+  left join tickets.geo_locations as l
+    on l.place = tickets._clean_place(k.location_name, (select tickets._place_codes()))
+    and l.cluster = k.cluster
+    and l.used_geom is not null
+  left join tickets._cluster_points() as c on c.cluster = k.cluster;
+$$;
+
+
+--
+-- Name: FUNCTION _places_of(p_clusters text[], p_location_names text[]); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._places_of(p_clusters text[], p_location_names text[]) IS 'Where the gazetteers put tickets of these clusters and locations.';
 
 
 --
@@ -2159,6 +2516,35 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets.capture_history(p_dataset text) IS 'Records closures not recorded yet and today''s snapshot, of one dataset or all.';
+
+
+--
+-- Name: clean_place(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.clean_place(p_location_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  /*
+    The place that a ticket's location names, which is how tickets.geo_locations knows it: without
+    the network codes of tickets.place_codes, the rest joined by single blanks.
+
+      NW_KILIMANI_FDT12 Argwings Kodhek Rd   KILIMANI Argwings Kodhek Rd
+      ADR_MNT_Rongai SDUS                    Rongai
+
+    Returns    the place, or NULL where nothing is left.
+    Raises     nothing.
+  */
+  select tickets._clean_place(p_location_name, tickets._place_codes());
+$$;
+
+
+--
+-- Name: FUNCTION clean_place(p_location_name text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.clean_place(p_location_name text) IS 'The place that a ticket''s location names, without network codes; NULL where nothing is left.';
 
 
 --
@@ -2671,6 +3057,38 @@ ALTER TABLE tickets.closure_events ALTER COLUMN closure_event_id ADD GENERATED A
 
 
 --
+-- Name: cluster_aliases; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.cluster_aliases (
+    alias text NOT NULL COLLATE pg_catalog."C",
+    cluster text NOT NULL COLLATE pg_catalog."C",
+    CONSTRAINT alias_is_another_name CHECK ((alias <> cluster))
+);
+
+
+--
+-- Name: TABLE cluster_aliases; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.cluster_aliases IS 'Other names of clusters. A cluster without a point of its own stands at that of the name behind its alias.';
+
+
+--
+-- Name: COLUMN cluster_aliases.alias; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.cluster_aliases.alias IS 'Cluster, as tickets name it.';
+
+
+--
+-- Name: COLUMN cluster_aliases.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.cluster_aliases.cluster IS 'What it is called on a map.';
+
+
+--
 -- Name: ticket; Type: TABLE; Schema: tickets; Owner: -
 --
 
@@ -2697,21 +3115,25 @@ CREATE TABLE tickets.ticket (
     last_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'last_seen_at'::text))) STORED,
     source_created_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_created_at'::text))) STORED,
     source_updated_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_updated_at'::text))) STORED,
-    latitude double precision GENERATED ALWAYS AS (public.st_y(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))) STORED,
-    longitude double precision GENERATED ALWAYS AS (public.st_x(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))) STORED,
-    geom public.geometry(Point,4326) GENERATED ALWAYS AS (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text))) STORED,
-    geog public.geography(Point,4326) GENERATED ALWAYS AS ((tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))::public.geography) STORED,
-    geo_source text GENERATED ALWAYS AS (
-CASE
-    WHEN (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)) IS NULL) THEN 'none'::text
-    ELSE 'feed'::text
-END) STORED,
     source_key text COLLATE pg_catalog."C",
     exported_at timestamp with time zone,
     ingested_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
     previous_source_key text COLLATE pg_catalog."C",
     previous_exported_at timestamp with time zone,
     content_seal bigint,
+    place_geom public.geometry(Point,4326),
+    place_source text,
+    geom public.geometry(Point,4326) GENERATED ALWAYS AS (COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom)) STORED,
+    geog public.geography(Point,4326) GENERATED ALWAYS AS ((COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))::public.geography) STORED,
+    latitude double precision GENERATED ALWAYS AS (public.st_y(COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))) STORED,
+    longitude double precision GENERATED ALWAYS AS (public.st_x(COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))) STORED,
+    geo_source text GENERATED ALWAYS AS (
+CASE
+    WHEN (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)) IS NOT NULL) THEN 'feed'::text
+    ELSE COALESCE(place_source, 'none'::text)
+END) STORED,
+    CONSTRAINT a_place_has_a_source CHECK (((place_geom IS NULL) = (place_source IS NULL))),
+    CONSTRAINT place_source_is_known CHECK ((place_source = ANY (ARRAY['location'::text, 'cluster'::text]))),
     CONSTRAINT raw_is_an_object CHECK ((jsonb_typeof(raw) = 'object'::text)),
     CONSTRAINT ticket_id_agrees_with_raw CHECK (((raw ->> 'ticket_id'::text) = ticket_id))
 )
@@ -2880,41 +3302,6 @@ COMMENT ON COLUMN tickets.ticket.source_updated_at IS 'When the source system la
 
 
 --
--- Name: COLUMN ticket.latitude; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.latitude IS 'Latitude in degrees.';
-
-
---
--- Name: COLUMN ticket.longitude; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.longitude IS 'Longitude in degrees.';
-
-
---
--- Name: COLUMN ticket.geom; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.geom IS 'Its point, WGS 84.';
-
-
---
--- Name: COLUMN ticket.geog; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.geog IS 'Its point, for distances in metres.';
-
-
---
--- Name: COLUMN ticket.geo_source; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.geo_source IS 'Where geom comes from: feed or none.';
-
-
---
 -- Name: COLUMN ticket.source_key; Type: COMMENT; Schema: tickets; Owner: -
 --
 
@@ -2957,6 +3344,55 @@ COMMENT ON COLUMN tickets.ticket.content_seal IS 'Hash of the staged text that r
 
 
 --
+-- Name: COLUMN ticket.place_geom; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.place_geom IS 'Point that the gazetteers have for its place or cluster, whether used or not.';
+
+
+--
+-- Name: COLUMN ticket.place_source; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.place_source IS 'Which of them: location or cluster.';
+
+
+--
+-- Name: COLUMN ticket.geom; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.geom IS 'Point, WGS 84: its own coordinates, else of its place, else of its cluster.';
+
+
+--
+-- Name: COLUMN ticket.geog; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.geog IS 'geom as geography, for distances in metres.';
+
+
+--
+-- Name: COLUMN ticket.latitude; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.latitude IS 'Latitude of geom in degrees.';
+
+
+--
+-- Name: COLUMN ticket.longitude; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.longitude IS 'Longitude of geom in degrees.';
+
+
+--
+-- Name: COLUMN ticket.geo_source; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.geo_source IS 'Where geom comes from: feed, location, cluster; none without one.';
+
+
+--
 -- Name: crq; Type: TABLE; Schema: tickets; Owner: -
 --
 
@@ -2983,21 +3419,25 @@ CREATE TABLE tickets.crq (
     last_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'last_seen_at'::text))) STORED,
     source_created_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_created_at'::text))) STORED,
     source_updated_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_updated_at'::text))) STORED,
-    latitude double precision GENERATED ALWAYS AS (public.st_y(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))) STORED,
-    longitude double precision GENERATED ALWAYS AS (public.st_x(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))) STORED,
-    geom public.geometry(Point,4326) GENERATED ALWAYS AS (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text))) STORED,
-    geog public.geography(Point,4326) GENERATED ALWAYS AS ((tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))::public.geography) STORED,
-    geo_source text GENERATED ALWAYS AS (
-CASE
-    WHEN (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)) IS NULL) THEN 'none'::text
-    ELSE 'feed'::text
-END) STORED,
     source_key text COLLATE pg_catalog."C",
     exported_at timestamp with time zone,
     ingested_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
     previous_source_key text COLLATE pg_catalog."C",
     previous_exported_at timestamp with time zone,
     content_seal bigint,
+    place_geom public.geometry(Point,4326),
+    place_source text,
+    geom public.geometry(Point,4326) GENERATED ALWAYS AS (COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom)) STORED,
+    geog public.geography(Point,4326) GENERATED ALWAYS AS ((COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))::public.geography) STORED,
+    latitude double precision GENERATED ALWAYS AS (public.st_y(COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))) STORED,
+    longitude double precision GENERATED ALWAYS AS (public.st_x(COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))) STORED,
+    geo_source text GENERATED ALWAYS AS (
+CASE
+    WHEN (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)) IS NOT NULL) THEN 'feed'::text
+    ELSE COALESCE(place_source, 'none'::text)
+END) STORED,
+    CONSTRAINT a_place_has_a_source CHECK (((place_geom IS NULL) = (place_source IS NULL))),
+    CONSTRAINT place_source_is_known CHECK ((place_source = ANY (ARRAY['location'::text, 'cluster'::text]))),
     CONSTRAINT raw_is_an_object CHECK ((jsonb_typeof(raw) = 'object'::text)),
     CONSTRAINT ticket_id_agrees_with_raw CHECK (((raw ->> 'ticket_id'::text) = ticket_id))
 );
@@ -3699,6 +4139,203 @@ COMMENT ON COLUMN tickets.freshness.files_unarchived IS 'Files done with and not
 
 
 --
+-- Name: geo_clusters; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.geo_clusters (
+    cluster text NOT NULL COLLATE pg_catalog."C",
+    geom public.geometry(Point,4326),
+    provider text,
+    query text,
+    status text DEFAULT 'ok'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    fetched_at timestamp with time zone,
+    verified boolean DEFAULT false NOT NULL,
+    used_geom public.geometry(Point,4326) GENERATED ALWAYS AS (
+CASE
+    WHEN ((status = 'ok'::text) OR verified) THEN geom
+    ELSE NULL::public.geometry
+END) STORED,
+    CONSTRAINT cluster_has_a_name CHECK ((cluster <> ''::text)),
+    CONSTRAINT point_is_on_the_earth CHECK ((((public.st_x(geom) >= ('-180'::integer)::double precision) AND (public.st_x(geom) <= (180)::double precision)) AND ((public.st_y(geom) >= ('-90'::integer)::double precision) AND (public.st_y(geom) <= (90)::double precision)))),
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['ok'::text, 'no_match'::text, 'rejected_far'::text, 'error'::text])))
+);
+
+
+--
+-- Name: TABLE geo_clusters; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.geo_clusters IS 'Where each cluster is. Tickets without a better point stand there, and follow every change.';
+
+
+--
+-- Name: COLUMN geo_clusters.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_clusters.cluster IS 'Cluster, as tickets name it.';
+
+
+--
+-- Name: COLUMN geo_clusters.geom; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_clusters.geom IS 'The point that was found, WGS 84; one that was refused is kept for a person to look at.';
+
+
+--
+-- Name: COLUMN geo_clusters.provider; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_clusters.provider IS 'Who answered: a geocoder, or a person.';
+
+
+--
+-- Name: COLUMN geo_clusters.query; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_clusters.query IS 'What was asked.';
+
+
+--
+-- Name: COLUMN geo_clusters.status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_clusters.status IS 'ok; no_match; rejected_far: further from the cluster than a place of it can be; error: no answer.';
+
+
+--
+-- Name: COLUMN geo_clusters.attempts; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_clusters.attempts IS 'How often it was asked.';
+
+
+--
+-- Name: COLUMN geo_clusters.fetched_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_clusters.fetched_at IS 'When it was last asked.';
+
+
+--
+-- Name: COLUMN geo_clusters.verified; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_clusters.verified IS 'Whether a person has checked it; the geocoder leaves it alone from then on.';
+
+
+--
+-- Name: COLUMN geo_clusters.used_geom; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_clusters.used_geom IS 'The point that tickets get: geom, where status is ok or a person has verified it.';
+
+
+--
+-- Name: geo_locations; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.geo_locations (
+    place text NOT NULL COLLATE pg_catalog."C",
+    cluster text NOT NULL COLLATE pg_catalog."C",
+    geom public.geometry(Point,4326),
+    provider text,
+    query text,
+    status text DEFAULT 'ok'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    fetched_at timestamp with time zone,
+    verified boolean DEFAULT false NOT NULL,
+    used_geom public.geometry(Point,4326) GENERATED ALWAYS AS (
+CASE
+    WHEN ((status = 'ok'::text) OR verified) THEN geom
+    ELSE NULL::public.geometry
+END) STORED,
+    CONSTRAINT cluster_has_a_name CHECK ((cluster <> ''::text)),
+    CONSTRAINT place_has_a_name CHECK ((place <> ''::text)),
+    CONSTRAINT point_is_on_the_earth CHECK ((((public.st_x(geom) >= ('-180'::integer)::double precision) AND (public.st_x(geom) <= (180)::double precision)) AND ((public.st_y(geom) >= ('-90'::integer)::double precision) AND (public.st_y(geom) <= (90)::double precision)))),
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['ok'::text, 'no_match'::text, 'rejected_far'::text, 'error'::text])))
+);
+
+
+--
+-- Name: TABLE geo_locations; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.geo_locations IS 'Where each place of a cluster is. Its tickets stand there, and follow every change.';
+
+
+--
+-- Name: COLUMN geo_locations.place; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_locations.place IS 'Place, as tickets.clean_place gives it.';
+
+
+--
+-- Name: COLUMN geo_locations.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_locations.cluster IS 'Cluster of the tickets that name it.';
+
+
+--
+-- Name: COLUMN geo_locations.geom; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_locations.geom IS 'The point that was found, WGS 84; one that was refused is kept for a person to look at.';
+
+
+--
+-- Name: COLUMN geo_locations.provider; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_locations.provider IS 'Who answered: a geocoder, or a person.';
+
+
+--
+-- Name: COLUMN geo_locations.query; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_locations.query IS 'What was asked.';
+
+
+--
+-- Name: COLUMN geo_locations.status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_locations.status IS 'ok; no_match; rejected_far: further from the cluster than a place of it can be; error: no answer.';
+
+
+--
+-- Name: COLUMN geo_locations.attempts; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_locations.attempts IS 'How often it was asked.';
+
+
+--
+-- Name: COLUMN geo_locations.fetched_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_locations.fetched_at IS 'When it was last asked.';
+
+
+--
+-- Name: COLUMN geo_locations.verified; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_locations.verified IS 'Whether a person has checked it; the geocoder leaves it alone from then on.';
+
+
+--
+-- Name: COLUMN geo_locations.used_geom; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_locations.used_geom IS 'The point that tickets get: geom, where status is ok or a person has verified it.';
+
+
+--
 -- Name: inc; Type: TABLE; Schema: tickets; Owner: -
 --
 
@@ -3725,21 +4362,25 @@ CREATE TABLE tickets.inc (
     last_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'last_seen_at'::text))) STORED,
     source_created_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_created_at'::text))) STORED,
     source_updated_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_updated_at'::text))) STORED,
-    latitude double precision GENERATED ALWAYS AS (public.st_y(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))) STORED,
-    longitude double precision GENERATED ALWAYS AS (public.st_x(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))) STORED,
-    geom public.geometry(Point,4326) GENERATED ALWAYS AS (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text))) STORED,
-    geog public.geography(Point,4326) GENERATED ALWAYS AS ((tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)))::public.geography) STORED,
-    geo_source text GENERATED ALWAYS AS (
-CASE
-    WHEN (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)) IS NULL) THEN 'none'::text
-    ELSE 'feed'::text
-END) STORED,
     source_key text COLLATE pg_catalog."C",
     exported_at timestamp with time zone,
     ingested_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
     previous_source_key text COLLATE pg_catalog."C",
     previous_exported_at timestamp with time zone,
     content_seal bigint,
+    place_geom public.geometry(Point,4326),
+    place_source text,
+    geom public.geometry(Point,4326) GENERATED ALWAYS AS (COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom)) STORED,
+    geog public.geography(Point,4326) GENERATED ALWAYS AS ((COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))::public.geography) STORED,
+    latitude double precision GENERATED ALWAYS AS (public.st_y(COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))) STORED,
+    longitude double precision GENERATED ALWAYS AS (public.st_x(COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))) STORED,
+    geo_source text GENERATED ALWAYS AS (
+CASE
+    WHEN (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)) IS NOT NULL) THEN 'feed'::text
+    ELSE COALESCE(place_source, 'none'::text)
+END) STORED,
+    CONSTRAINT a_place_has_a_source CHECK (((place_geom IS NULL) = (place_source IS NULL))),
+    CONSTRAINT place_source_is_known CHECK ((place_source = ANY (ARRAY['location'::text, 'cluster'::text]))),
     CONSTRAINT raw_is_an_object CHECK ((jsonb_typeof(raw) = 'object'::text)),
     CONSTRAINT ticket_id_agrees_with_raw CHECK (((raw ->> 'ticket_id'::text) = ticket_id))
 );
@@ -4358,6 +4999,38 @@ COMMENT ON COLUMN tickets.overview.bad_values IS 'Values that did not cast, see 
 
 
 --
+-- Name: place_codes; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.place_codes (
+    code text NOT NULL,
+    pattern text NOT NULL,
+    CONSTRAINT pattern_is_a_regular_expression CHECK ((regexp_replace(''::text, pattern, ''::text) = ''::text))
+);
+
+
+--
+-- Name: TABLE place_codes; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.place_codes IS 'Network codes that are no part of a place''s name, as written in location_name. A change moves the tickets it concerns.';
+
+
+--
+-- Name: COLUMN place_codes.code; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.place_codes.code IS 'The code, as a person writes it.';
+
+
+--
+-- Name: COLUMN place_codes.pattern; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.place_codes.pattern IS 'The regular expression of it, in any case, where no letter or digit stands before it.';
+
+
+--
 -- Name: status_events_status_event_id_seq; Type: SEQUENCE; Schema: tickets; Owner: -
 --
 
@@ -4479,6 +5152,14 @@ ALTER TABLE ONLY tickets.closure_events
 
 
 --
+-- Name: cluster_aliases cluster_aliases_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.cluster_aliases
+    ADD CONSTRAINT cluster_aliases_pkey PRIMARY KEY (alias);
+
+
+--
 -- Name: crq_daily_snapshot crq_daily_snapshot_day_cluster_dataset_key; Type: CONSTRAINT; Schema: tickets; Owner: -
 --
 
@@ -4511,6 +5192,22 @@ ALTER TABLE ONLY tickets.datasets
 
 
 --
+-- Name: geo_clusters geo_clusters_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.geo_clusters
+    ADD CONSTRAINT geo_clusters_pkey PRIMARY KEY (cluster);
+
+
+--
+-- Name: geo_locations geo_locations_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.geo_locations
+    ADD CONSTRAINT geo_locations_pkey PRIMARY KEY (cluster, place);
+
+
+--
 -- Name: import_meta import_meta_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
 --
 
@@ -4540,6 +5237,14 @@ ALTER TABLE ONLY tickets.inc
 
 ALTER TABLE ONLY tickets.ingest_files
     ADD CONSTRAINT ingest_files_pkey PRIMARY KEY (source_key, etag, dataset);
+
+
+--
+-- Name: place_codes place_codes_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.place_codes
+    ADD CONSTRAINT place_codes_pkey PRIMARY KEY (code);
 
 
 --
@@ -4581,6 +5286,20 @@ CREATE INDEX crq_closed_at_idx ON tickets.crq USING btree (closed_at);
 
 
 --
+-- Name: ticket_cluster_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX ticket_cluster_idx ON ONLY tickets.ticket USING btree (cluster);
+
+
+--
+-- Name: crq_cluster_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX crq_cluster_idx ON tickets.crq USING btree (cluster);
+
+
+--
 -- Name: ticket_geog_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
@@ -4613,6 +5332,13 @@ CREATE INDEX crq_geom_idx ON tickets.crq USING gist (geom) WHERE (geom IS NOT NU
 --
 
 CREATE INDEX inc_closed_at_idx ON tickets.inc USING btree (closed_at);
+
+
+--
+-- Name: inc_cluster_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX inc_cluster_idx ON tickets.inc USING btree (cluster);
 
 
 --
@@ -4651,6 +5377,13 @@ ALTER INDEX tickets.ticket_closed_at_idx ATTACH PARTITION tickets.crq_closed_at_
 
 
 --
+-- Name: crq_cluster_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_cluster_idx ATTACH PARTITION tickets.crq_cluster_idx;
+
+
+--
 -- Name: crq_daily_snapshot_day_cluster_dataset_key; Type: INDEX ATTACH; Schema: tickets; Owner: -
 --
 
@@ -4686,6 +5419,13 @@ ALTER INDEX tickets.ticket_closed_at_idx ATTACH PARTITION tickets.inc_closed_at_
 
 
 --
+-- Name: inc_cluster_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_cluster_idx ATTACH PARTITION tickets.inc_cluster_idx;
+
+
+--
 -- Name: inc_daily_snapshot_day_cluster_dataset_key; Type: INDEX ATTACH; Schema: tickets; Owner: -
 --
 
@@ -4711,6 +5451,153 @@ ALTER INDEX tickets.ticket_geom_idx ATTACH PARTITION tickets.inc_geom_idx;
 --
 
 ALTER INDEX tickets.ticket_pkey ATTACH PARTITION tickets.inc_pkey;
+
+
+--
+-- Name: cluster_aliases await_gazetteers; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER await_gazetteers BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON tickets.cluster_aliases FOR EACH STATEMENT EXECUTE FUNCTION tickets._await_gazetteers();
+
+
+--
+-- Name: geo_clusters await_gazetteers; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER await_gazetteers BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON tickets.geo_clusters FOR EACH STATEMENT EXECUTE FUNCTION tickets._await_gazetteers();
+
+
+--
+-- Name: geo_locations await_gazetteers; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER await_gazetteers BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON tickets.geo_locations FOR EACH STATEMENT EXECUTE FUNCTION tickets._await_gazetteers();
+
+
+--
+-- Name: place_codes await_gazetteers; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER await_gazetteers BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON tickets.place_codes FOR EACH STATEMENT EXECUTE FUNCTION tickets._await_gazetteers();
+
+
+--
+-- Name: cluster_aliases follow_gazetteer_on_delete; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_delete AFTER DELETE ON tickets.cluster_aliases REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer('select alias as cluster, cluster as target from %s');
+
+
+--
+-- Name: geo_clusters follow_gazetteer_on_delete; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_delete AFTER DELETE ON tickets.geo_clusters REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer('select cluster, used_geom from %s where used_geom is not null');
+
+
+--
+-- Name: geo_locations follow_gazetteer_on_delete; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_delete AFTER DELETE ON tickets.geo_locations REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer('select cluster, place, used_geom from %s where used_geom is not null');
+
+
+--
+-- Name: place_codes follow_gazetteer_on_delete; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_delete AFTER DELETE ON tickets.place_codes REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer();
+
+
+--
+-- Name: cluster_aliases follow_gazetteer_on_insert; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_insert AFTER INSERT ON tickets.cluster_aliases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer('select alias as cluster, cluster as target from %s');
+
+
+--
+-- Name: geo_clusters follow_gazetteer_on_insert; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_insert AFTER INSERT ON tickets.geo_clusters REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer('select cluster, used_geom from %s where used_geom is not null');
+
+
+--
+-- Name: geo_locations follow_gazetteer_on_insert; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_insert AFTER INSERT ON tickets.geo_locations REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer('select cluster, place, used_geom from %s where used_geom is not null');
+
+
+--
+-- Name: place_codes follow_gazetteer_on_insert; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_insert AFTER INSERT ON tickets.place_codes REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer();
+
+
+--
+-- Name: cluster_aliases follow_gazetteer_on_truncate; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_truncate AFTER TRUNCATE ON tickets.cluster_aliases FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer('select alias as cluster, cluster as target from %s');
+
+
+--
+-- Name: geo_clusters follow_gazetteer_on_truncate; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_truncate AFTER TRUNCATE ON tickets.geo_clusters FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer('select cluster, used_geom from %s where used_geom is not null');
+
+
+--
+-- Name: geo_locations follow_gazetteer_on_truncate; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_truncate AFTER TRUNCATE ON tickets.geo_locations FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer('select cluster, place, used_geom from %s where used_geom is not null');
+
+
+--
+-- Name: place_codes follow_gazetteer_on_truncate; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_truncate AFTER TRUNCATE ON tickets.place_codes FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer();
+
+
+--
+-- Name: cluster_aliases follow_gazetteer_on_update; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_update AFTER UPDATE ON tickets.cluster_aliases REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer('select alias as cluster, cluster as target from %s');
+
+
+--
+-- Name: geo_clusters follow_gazetteer_on_update; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_update AFTER UPDATE ON tickets.geo_clusters REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer('select cluster, used_geom from %s where used_geom is not null');
+
+
+--
+-- Name: geo_locations follow_gazetteer_on_update; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_update AFTER UPDATE ON tickets.geo_locations REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer('select cluster, place, used_geom from %s where used_geom is not null');
+
+
+--
+-- Name: place_codes follow_gazetteer_on_update; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER follow_gazetteer_on_update AFTER UPDATE ON tickets.place_codes REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tickets._follow_gazetteer();
+
+
+--
+-- Name: ticket place_ticket; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER place_ticket BEFORE INSERT OR UPDATE ON tickets.ticket FOR EACH ROW WHEN ((COALESCE(current_setting('tickets.is_placing'::text, true), ''::text) <> 'on'::text)) EXECUTE FUNCTION tickets._place_ticket();
 
 
 --
@@ -4767,6 +5654,13 @@ REVOKE ALL ON FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_
 
 
 --
+-- Name: FUNCTION _await_gazetteers(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._await_gazetteers() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _boolean(p_text text); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -4788,10 +5682,31 @@ REVOKE ALL ON FUNCTION tickets._check_rejected(p_result tickets.applied_file) FR
 
 
 --
+-- Name: FUNCTION _clean_place(p_location_name text, p_codes text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._clean_place(p_location_name text, p_codes text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _clean_row(p_row tickets.staging); Type: ACL; Schema: tickets; Owner: -
 --
 
 REVOKE ALL ON FUNCTION tickets._clean_row(p_row tickets.staging) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _cluster_point(p_cluster text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._cluster_point(p_cluster text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _cluster_points(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._cluster_points() FROM PUBLIC;
 
 
 --
@@ -4837,6 +5752,13 @@ REVOKE ALL ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) FR
 
 
 --
+-- Name: FUNCTION _follow_gazetteer(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._follow_gazetteer() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _insert_version(p_run tickets.file_version[], p_previous tickets.file_version, p_version tickets.file_version, p_is_same boolean); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -4872,6 +5794,13 @@ REVOKE ALL ON FUNCTION tickets._lock_dataset(p_dataset text, p_for_session boole
 
 
 --
+-- Name: FUNCTION _lock_gazetteers(p_to_change boolean); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._lock_gazetteers(p_to_change boolean) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _map_header(p_source_key text, p_header text[]); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -4904,6 +5833,34 @@ REVOKE ALL ON FUNCTION tickets._not_in_file() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION tickets._now() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _place_codes(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._place_codes() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _place_ticket(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._place_ticket() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _place_tickets(p_clusters text[]); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._place_tickets(p_clusters text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _places_of(p_clusters text[], p_location_names text[]); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._places_of(p_clusters text[], p_location_names text[]) FROM PUBLIC;
 
 
 --
@@ -4963,6 +5920,13 @@ GRANT ALL ON FUNCTION tickets.apply_staged(p_dataset text) TO fleettickets_loade
 
 REVOKE ALL ON FUNCTION tickets.capture_history(p_dataset text) FROM PUBLIC;
 GRANT ALL ON FUNCTION tickets.capture_history(p_dataset text) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION clean_place(p_location_name text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.clean_place(p_location_name text) FROM PUBLIC;
 
 
 --
