@@ -277,7 +277,8 @@ begin
       from looked_up as l
     ) as l
   ),
-  places as (
+  places as materialized (
+    -- Once for each distinct pair of cluster and location.
     select p.*
     from (
       select array_agg(k.cluster) as clusters, array_agg(k.location_name) as location_names
@@ -643,18 +644,18 @@ CREATE FUNCTION tickets._clean_place(p_location_name text, p_codes text) RETURNS
     The place that a ticket's location names: without network codes, the rest joined by single
     blanks, its letters as they are.
 
-    Takes      a location as the source writes it; the codes, alternatives of a regular expression,
-               in any case, each where no letter or digit stands before it; NULL for no codes.
+    Takes      a location as the source writes it; tickets._place_codes().
     Returns    the place, or NULL where nothing is left.
-    Raises     nothing, if the expression is one.
+    Raises     nothing.
+
+    One expression that names each argument once, so that the planner copies it into a statement.
   */
-  select nullif(btrim(regexp_replace(
-    case
-      when p_codes is null then p_location_name
-      else regexp_replace(p_location_name, '(?<![A-Za-z0-9])(?:' || p_codes || ')', ' ', 'gi')
-    end,
-    '[_ \t\r\n]+', ' ', 'g'
-  )), '');
+  select nullif(
+    btrim(regexp_replace(
+      regexp_replace(p_location_name, p_codes, ' ', 'gi'), '[_ \t\r\n]+', ' ', 'g'
+    )),
+    ''
+  );
 $$;
 
 
@@ -662,7 +663,7 @@ $$;
 -- Name: FUNCTION _clean_place(p_location_name text, p_codes text); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._clean_place(p_location_name text, p_codes text) IS 'The place that a ticket''s location names, without these network codes; NULL if none is left.';
+COMMENT ON FUNCTION tickets._clean_place(p_location_name text, p_codes text) IS 'The place that a ticket''s location names, without network codes; NULL where nothing is left.';
 
 
 
@@ -1970,9 +1971,15 @@ CREATE FUNCTION tickets._place_codes() RETURNS text
     SET search_path TO ''
     AS $$
   /*
-    All network codes as one regular expression, for tickets._clean_place; NULL where there is none.
+    All network codes as one regular expression, for tickets._clean_place. Where there is no code,
+    it is one that matches nothing.
   */
-  select string_agg(c.pattern, '|' order by length(c.pattern) desc, c.code)
+  select coalesce(
+    '(?<![A-Za-z0-9])(?:'
+      || string_agg(c.pattern, '|' order by length(c.pattern) desc, c.code)
+      || ')',
+    '(?!)'
+  )
   from tickets.place_codes as c;
 $$;
 
@@ -1995,12 +2002,20 @@ CREATE FUNCTION tickets._place_ticket() RETURNS trigger
 /*
   Trigger on tickets.ticket: a ticket that is written by other means than a file gets its place from
   the gazetteers, whatever the writer says. Applying a file does it for all its tickets at once.
+
+  After the row, although that writes some rows twice: beside a trigger before it, each update of a
+  ticket would compute all of its generated columns anew.
 */
 begin
-  perform tickets._lock_gazetteers(p_to_change => false);
-  select p.geom, p.source into new.place_geom, new.place_source
-  from tickets._places_of(array[new.raw ->> 'cluster'], array[new.raw ->> 'location_name']) as p;
-  return new;
+  perform tickets._lock_gazetteers(p_to_change => false),
+    set_config('tickets.is_placing', 'on', true);
+  update tickets.ticket as t
+  set place_geom = p.geom, place_source = p.source
+  from tickets._places_of(array[new.cluster], array[new.location_name]) as p
+  where t.dataset = new.dataset and t.ticket_id = new.ticket_id
+    and (t.place_geom::text, t.place_source) is distinct from (p.geom::text, p.source);
+  perform set_config('tickets.is_placing', '', true);
+  return null;
 end;
 $$;
 
@@ -2022,6 +2037,8 @@ CREATE FUNCTION tickets._place_tickets(p_clusters text[] DEFAULT NULL::text[]) R
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     SET jit TO 'off'
+    SET enable_nestloop TO 'off'
+    SET enable_mergejoin TO 'off'
     AS $$
 /*
   Puts the tickets of some clusters, or of all, where the gazetteers say now.
@@ -2043,10 +2060,14 @@ begin
 
   -- Spares each row the trigger.
   perform set_config('tickets.is_placing', 'on', true);
+  with places as materialized (
+    select p.* from tickets._places_of(v_clusters, v_location_names) as p
+  )
   update tickets.ticket as t
   set place_geom = p.geom, place_source = p.source
-  from tickets._places_of(v_clusters, v_location_names) as p
-  where t.cluster = p.cluster
+  from places as p
+  where (t.cluster = any (p_clusters) or p_clusters is null)
+    and t.cluster = p.cluster
     and coalesce(t.location_name, '') = coalesce(p.location_name, '')
     -- As text, because with an empty search_path a geometry has no = of its own.
     and (t.place_geom::text, t.place_source) is distinct from (p.geom::text, p.source);
@@ -3101,7 +3122,7 @@ CREATE TABLE tickets.ticket (
     bucket text GENERATED ALWAYS AS ((raw ->> 'bucket'::text)) STORED,
     is_actionable boolean GENERATED ALWAYS AS (tickets._boolean((raw ->> 'is_actionable'::text))) STORED,
     is_open boolean GENERATED ALWAYS AS (tickets._is_open(raw)) STORED,
-    cluster text GENERATED ALWAYS AS ((raw ->> 'cluster'::text)) STORED,
+    cluster text GENERATED ALWAYS AS ((raw ->> 'cluster'::text)) STORED COLLATE pg_catalog."C",
     region text GENERATED ALWAYS AS ((raw ->> 'region'::text)) STORED,
     location_name text GENERATED ALWAYS AS ((raw ->> 'location_name'::text)) STORED,
     assigned_team text GENERATED ALWAYS AS ((raw ->> 'assigned_team'::text)) STORED,
@@ -3405,7 +3426,7 @@ CREATE TABLE tickets.crq (
     bucket text GENERATED ALWAYS AS ((raw ->> 'bucket'::text)) STORED,
     is_actionable boolean GENERATED ALWAYS AS (tickets._boolean((raw ->> 'is_actionable'::text))) STORED,
     is_open boolean GENERATED ALWAYS AS (tickets._is_open(raw)) STORED,
-    cluster text GENERATED ALWAYS AS ((raw ->> 'cluster'::text)) STORED,
+    cluster text GENERATED ALWAYS AS ((raw ->> 'cluster'::text)) STORED COLLATE pg_catalog."C",
     region text GENERATED ALWAYS AS ((raw ->> 'region'::text)) STORED,
     location_name text GENERATED ALWAYS AS ((raw ->> 'location_name'::text)) STORED,
     assigned_team text GENERATED ALWAYS AS ((raw ->> 'assigned_team'::text)) STORED,
@@ -4348,7 +4369,7 @@ CREATE TABLE tickets.inc (
     bucket text GENERATED ALWAYS AS ((raw ->> 'bucket'::text)) STORED,
     is_actionable boolean GENERATED ALWAYS AS (tickets._boolean((raw ->> 'is_actionable'::text))) STORED,
     is_open boolean GENERATED ALWAYS AS (tickets._is_open(raw)) STORED,
-    cluster text GENERATED ALWAYS AS ((raw ->> 'cluster'::text)) STORED,
+    cluster text GENERATED ALWAYS AS ((raw ->> 'cluster'::text)) STORED COLLATE pg_catalog."C",
     region text GENERATED ALWAYS AS ((raw ->> 'region'::text)) STORED,
     location_name text GENERATED ALWAYS AS ((raw ->> 'location_name'::text)) STORED,
     assigned_team text GENERATED ALWAYS AS ((raw ->> 'assigned_team'::text)) STORED,
@@ -5597,7 +5618,7 @@ CREATE TRIGGER follow_gazetteer_on_update AFTER UPDATE ON tickets.place_codes RE
 -- Name: ticket place_ticket; Type: TRIGGER; Schema: tickets; Owner: -
 --
 
-CREATE TRIGGER place_ticket BEFORE INSERT OR UPDATE ON tickets.ticket FOR EACH ROW WHEN ((COALESCE(current_setting('tickets.is_placing'::text, true), ''::text) <> 'on'::text)) EXECUTE FUNCTION tickets._place_ticket();
+CREATE TRIGGER place_ticket AFTER INSERT OR UPDATE ON tickets.ticket FOR EACH ROW WHEN ((COALESCE(current_setting('tickets.is_placing'::text, true), ''::text) <> 'on'::text)) EXECUTE FUNCTION tickets._place_ticket();
 
 
 --

@@ -1,5 +1,5 @@
 --! Previous: sha1:2ae6d2ecff34c21eb6e5845ca8d0908f5dd204cd
---! Hash: sha1:8f7163f2060875214e700cc11eef3e9520dc81d1
+--! Hash: sha1:d882a72d17476d16c31f7f22a2a99c0e6491ea2d
 --! Message: the gazetteers, and every ticket at its place
 
 --! Included functions/tickets._clean_place.sql
@@ -11,22 +11,22 @@ as $$
     The place that a ticket's location names: without network codes, the rest joined by single
     blanks, its letters as they are.
 
-    Takes      a location as the source writes it; the codes, alternatives of a regular expression,
-               in any case, each where no letter or digit stands before it; NULL for no codes.
+    Takes      a location as the source writes it; tickets._place_codes().
     Returns    the place, or NULL where nothing is left.
-    Raises     nothing, if the expression is one.
+    Raises     nothing.
+
+    One expression that names each argument once, so that the planner copies it into a statement.
   */
-  select nullif(btrim(regexp_replace(
-    case
-      when p_codes is null then p_location_name
-      else regexp_replace(p_location_name, '(?<![A-Za-z0-9])(?:' || p_codes || ')', ' ', 'gi')
-    end,
-    '[_ \t\r\n]+', ' ', 'g'
-  )), '');
+  select nullif(
+    btrim(regexp_replace(
+      regexp_replace(p_location_name, p_codes, ' ', 'gi'), '[_ \t\r\n]+', ' ', 'g'
+    )),
+    ''
+  );
 $$;
 
 comment on function tickets._clean_place(text, text) is
-  'The place that a ticket''s location names, without these network codes; NULL if none is left.';
+  'The place that a ticket''s location names, without network codes; NULL where nothing is left.';
 --! EndIncluded functions/tickets._clean_place.sql
 
 -- The gazetteers --------------------------------------------------------------------------------
@@ -145,7 +145,9 @@ alter table tickets.ticket
   drop column longitude,
   drop column geom,
   drop column geog,
-  drop column geo_source;
+  drop column geo_source,
+  -- As the gazetteers have it, and compared without the rules of a language.
+  alter column cluster type text collate "C";
 alter table tickets.ticket
   add column place_geom public.geometry(Point, 4326),
   add column place_source text,
@@ -198,9 +200,15 @@ create or replace function tickets._place_codes()
   set search_path = ''
 as $$
   /*
-    All network codes as one regular expression, for tickets._clean_place; NULL where there is none.
+    All network codes as one regular expression, for tickets._clean_place. Where there is no code,
+    it is one that matches nothing.
   */
-  select string_agg(c.pattern, '|' order by length(c.pattern) desc, c.code)
+  select coalesce(
+    '(?<![A-Za-z0-9])(?:'
+      || string_agg(c.pattern, '|' order by length(c.pattern) desc, c.code)
+      || ')',
+    '(?!)'
+  )
   from tickets.place_codes as c;
 $$;
 
@@ -329,6 +337,9 @@ create or replace function tickets._place_tickets(p_clusters text[] default null
   set plan_cache_mode = force_custom_plan
   set work_mem = '64MB'
   set jit = off
+  -- Right after a first load the planner knows nothing of the tickets; by hash it is never far off.
+  set enable_nestloop = off
+  set enable_mergejoin = off
 as $$
 /*
   Puts the tickets of some clusters, or of all, where the gazetteers say now.
@@ -350,10 +361,14 @@ begin
 
   -- Spares each row the trigger.
   perform set_config('tickets.is_placing', 'on', true);
+  with places as materialized (
+    select p.* from tickets._places_of(v_clusters, v_location_names) as p
+  )
   update tickets.ticket as t
   set place_geom = p.geom, place_source = p.source
-  from tickets._places_of(v_clusters, v_location_names) as p
-  where t.cluster = p.cluster
+  from places as p
+  where (t.cluster = any (p_clusters) or p_clusters is null)
+    and t.cluster = p.cluster
     and coalesce(t.location_name, '') = coalesce(p.location_name, '')
     -- As text, because with an empty search_path a geometry has no = of its own.
     and (t.place_geom::text, t.place_source) is distinct from (p.geom::text, p.source);
@@ -375,12 +390,20 @@ as $$
 /*
   Trigger on tickets.ticket: a ticket that is written by other means than a file gets its place from
   the gazetteers, whatever the writer says. Applying a file does it for all its tickets at once.
+
+  After the row, although that writes some rows twice: beside a trigger before it, each update of a
+  ticket would compute all of its generated columns anew.
 */
 begin
-  perform tickets._lock_gazetteers(p_to_change => false);
-  select p.geom, p.source into new.place_geom, new.place_source
-  from tickets._places_of(array[new.raw ->> 'cluster'], array[new.raw ->> 'location_name']) as p;
-  return new;
+  perform tickets._lock_gazetteers(p_to_change => false),
+    set_config('tickets.is_placing', 'on', true);
+  update tickets.ticket as t
+  set place_geom = p.geom, place_source = p.source
+  from tickets._places_of(array[new.cluster], array[new.location_name]) as p
+  where t.dataset = new.dataset and t.ticket_id = new.ticket_id
+    and (t.place_geom::text, t.place_source) is distinct from (p.geom::text, p.source);
+  perform set_config('tickets.is_placing', '', true);
+  return null;
 end;
 $$;
 
@@ -614,7 +637,8 @@ begin
       from looked_up as l
     ) as l
   ),
-  places as (
+  places as materialized (
+    -- Once for each distinct pair of cluster and location.
     select p.*
     from (
       select array_agg(k.cluster) as clusters, array_agg(k.location_name) as location_names
@@ -846,7 +870,7 @@ comment on column tickets.overview.bad_values is
 --! EndIncluded views/tickets.overview.sql
 
 create trigger place_ticket
-  before insert or update on tickets.ticket
+  after insert or update on tickets.ticket
   for each row
   when (coalesce(current_setting('tickets.is_placing', true), '') <> 'on')
   execute function tickets._place_ticket();
