@@ -1396,7 +1396,7 @@ COMMENT ON FUNCTION tickets._datasets(p_dataset text) IS 'The dataset named, or 
 -- Name: _empty_staging(text, text[]); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._empty_staging(p_dataset text, p_source_keys text[]) RETURNS void
+CREATE FUNCTION tickets._empty_staging(p_dataset text, p_source_keys text[]) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -1405,10 +1405,16 @@ CREATE FUNCTION tickets._empty_staging(p_dataset text, p_source_keys text[]) RET
   Takes applied files out of staging. By deleting: PostgreSQL does not always survive a crash
   right after the rollback of a transaction that truncated an unlogged table, and a dry run is
   rolled back.
+
+  Returns    how many rows they had.
 */
+declare
+  v_rows bigint;
 begin
   delete from tickets.staging as s
   where s.dataset = p_dataset and s.source_key = any (p_source_keys);
+  get diagnostics v_rows = row_count;
+  return v_rows;
 end;
 $$;
 
@@ -2439,18 +2445,21 @@ CREATE FUNCTION tickets.apply_staged(p_dataset text DEFAULT NULL::text) RETURNS 
              rejected + duplicates + stale + inserted + updated + unchanged. No row where nothing is
              staged.
   Raises     TK001 unknown dataset, TK002 another run is loading it, TK021 too many rows rejected,
-             TK022 a line break within a ticket_id. Nothing is applied then, staging stays as it is.
+             TK022 a line break within a ticket_id, TK023 rows of a file were staged meanwhile.
+             Nothing is applied then, staging stays as it is.
   Touches    tickets, history, ledger; empties what it applied. Never the watermark.
 */
 declare
   v_dataset text;
   v_source_keys text[];
+  v_rows bigint;
   v_file record;
   v_result tickets.applied_file;
 begin
   foreach v_dataset in array tickets._datasets(p_dataset) loop
     perform tickets._lock_dataset(v_dataset);
     v_source_keys := '{}';
+    v_rows := 0;
     for v_file in
       select * from tickets._staged_files(v_dataset) as f
       order by f.exported_at, f.source_key collate "C"
@@ -2469,9 +2478,17 @@ begin
         p_missing_columns => v_file.missing_columns
       );
       v_source_keys := v_source_keys || v_file.source_key;
+      v_rows := v_rows + v_result.staged;
       return next v_result;
     end loop;
-    perform tickets._empty_staging(v_dataset, v_source_keys);
+    if tickets._empty_staging(v_dataset, v_source_keys) <> v_rows then
+      raise exception using
+        errcode = 'TK023',
+        message = format('rows of %s were staged while their file was applied', v_dataset),
+        detail = 'They carry the name of a file that was staged before; nothing was applied, '
+          || 'all of them are still staged.',
+        hint = 'When they are all there: select * from tickets.apply_staged()';
+    end if;
   end loop;
 end;
 $$;

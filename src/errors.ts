@@ -34,6 +34,10 @@ export const ownErrors: Readonly<Record<string, { exit: ExitCode; means: string 
   },
   TK021: { exit: exitCodes.fileRefused, means: "Too many rows of the file were rejected." },
   TK022: { exit: exitCodes.fileRefused, means: "A `ticket_id` holds a line break." },
+  TK023: {
+    exit: exitCodes.database,
+    means: "Rows of a file were staged by hand while `apply_staged` was applying it.",
+  },
   TK040: { exit: exitCodes.database, means: "PostGIS is not installed in the schema `public`." },
   TK101: { exit: exitCodes.fileRefused, means: "The object is empty: not even a header." },
   TK102: { exit: exitCodes.fileRefused, means: "The object is compressed or an archive." },

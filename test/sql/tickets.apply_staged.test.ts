@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { after, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { ClientBase } from "pg";
 import type { FileCounts } from "../../src/api.ts";
@@ -355,6 +356,35 @@ test("rows that are being staged meanwhile stay for the next call", async (t) =>
   assert.equal(only(await applyStaged(one)).staged, 1);
   assert.equal((await ticketRows(one)).length, 2);
 });
+
+test("rows that join a file while it is applied are TK023, and nothing is lost", async (t) => {
+  const apart = await createDatabase(t);
+  const [one, other, third] = [await apart.connect(), await apart.connect(), await apart.connect()];
+  await one.query("begin");
+  await stageByHand(one, [pending], { name: "manual:mine" });
+  await one.query("commit");
+  await other.query("begin");
+  await stageByHand(other, [{ ticket_id: "T2" }], { name: "manual:mine" });
+  // Holds up the file's last step.
+  await third.query("begin");
+  await third.query("lock table tickets.ingest_files in share mode");
+  const applied = assert.rejects(applyStaged(one), ownError("TK023"));
+  while (!(await isWaiting(third))) await sleep(5);
+  await other.query("commit");
+  await third.query("commit");
+  await applied;
+  assert.equal(only(await applyStaged(one)).staged, 2);
+});
+
+/** Whether a session of this database waits for a table. */
+async function isWaiting(client: ClientBase): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `select from pg_stat_activity as a
+     join pg_locks as l on l.pid = a.pid and l.relation = 'tickets.ingest_files'::regclass
+     where not l.granted`,
+  );
+  return rowCount !== 0;
+}
 
 describe("by psql", { skip: psqlProgram() === undefined && "psql is not installed" }, () => {
   test("a file with all columns is staged by \\copy and applied by one call", async (t) => {
