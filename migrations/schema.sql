@@ -79,6 +79,309 @@ COMMENT ON TYPE tickets.file_version IS 'A file''s place in time. Files are orde
 
 
 --
+-- Name: fn_backlog(text, date, date, text); Type: FUNCTION; Schema: reporting; Owner: -
+--
+
+CREATE FUNCTION reporting.fn_backlog(p_dataset text, p_from date, p_to date, p_cluster text DEFAULT NULL::text) RETURNS TABLE(day date, open integer, actionable integer, breached integer, created integer, closed integer)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  The backlog day by day, from the daily snapshots: for a chart over time.
+
+  Takes      a dataset; the first and the last day (in Nairobi), at most 3,660 days; a cluster, or
+             NULL for the sum of all.
+  Returns    a row for each day, oldest first, those before the first snapshot and after the last
+             included. A day without a snapshot has NULL for every number: nobody looked. A day with
+             one, in which the cluster has no ticket, has 0.
+  Raises     TK001 unknown dataset, TK035 no such range of days.
+*/
+#variable_conflict use_column
+begin
+  perform tickets._check_dataset(p_dataset);
+  if (isfinite(p_from) and isfinite(p_to) and p_to - p_from between 0 and 3659) is not true then
+    raise exception using
+      errcode = 'TK035',
+      message = format('from %s to %s is no range of days', coalesce(p_from::text, 'NULL'),
+        coalesce(p_to::text, 'NULL')),
+      detail = 'p_from is the first day and p_to the last; a range has 1 to 3,660 days.',
+      hint = 'For example: '
+        || 'select * from reporting.fn_backlog(''inc'', current_date - 30, current_date)';
+  end if;
+
+  return query
+  select y.day,
+    sum(s.open)::integer,
+    sum(s.actionable)::integer,
+    sum(s.breached)::integer,
+    sum(s.created)::integer,
+    sum(s.closed)::integer
+  from (
+    select p_from + n as day from generate_series(0, p_to - p_from) as n
+  ) as y
+  left join lateral (
+    -- The rows of other clusters count 0, so that a day with a snapshot is told from one without.
+    select d.open * r.counts as open, d.actionable * r.counts as actionable,
+      d.breached * r.counts as breached, d.created * r.counts as created,
+      d.closed * r.counts as closed
+    from tickets.daily_snapshot as d
+    cross join lateral (
+      select (p_cluster is null or d.cluster is not distinct from left(p_cluster, 255))::integer
+        as counts
+    ) as r
+    where d.dataset = p_dataset and d.day = y.day
+  ) as s on true
+  group by y.day
+  order by y.day;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION fn_backlog(p_dataset text, p_from date, p_to date, p_cluster text); Type: COMMENT; Schema: reporting; Owner: -
+--
+
+COMMENT ON FUNCTION reporting.fn_backlog(p_dataset text, p_from date, p_to date, p_cluster text) IS 'The backlog of a dataset day by day, from the daily snapshots; NULL for days without one.';
+
+
+--
+-- Name: fn_nearest_tickets(double precision, double precision, integer, text); Type: FUNCTION; Schema: reporting; Owner: -
+--
+
+CREATE FUNCTION reporting.fn_nearest_tickets(p_lat double precision, p_lng double precision, p_limit integer DEFAULT 20, p_dataset text DEFAULT NULL::text) RETURNS TABLE(dataset text, ticket_id text, metres double precision, normalized_status text, raw_status text, cluster text, region text, location_name text, assigned_team text, owner text, opened_at timestamp with time zone, scheduled_at timestamp with time zone, latitude double precision, longitude double precision, geo_source text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+/*
+  The open, actionable tickets around a point: what to do next from here.
+
+  Takes      latitude and longitude in degrees; how many at most, 1 to 1,000; a dataset, or NULL for
+             all.
+  Returns    tickets with a point, the nearest first, those of the same distance by dataset and
+             number. metres is the distance on the spheroid, with a decimal.
+  Raises     TK001 unknown dataset, TK036 a point or a limit out of range.
+*/
+#variable_conflict use_column
+declare
+  v_point public.geography;
+  v_metres double precision;
+begin
+  if p_dataset is not null then
+    perform tickets._check_dataset(p_dataset);
+  end if;
+  if (p_lat between -90 and 90 and p_lng between -180 and 180) is not true then
+    raise exception using
+      errcode = 'TK036',
+      message = format('latitude %s, longitude %s is no point', coalesce(p_lat::text, 'NULL'),
+        coalesce(p_lng::text, 'NULL')),
+      detail = 'A latitude is from -90 to 90 degrees, a longitude from -180 to 180.',
+      hint = 'The latitude comes first. For example: '
+        || 'select * from reporting.fn_nearest_tickets(-1.2921, 36.8219)';
+  end if;
+  if (p_limit between 1 and 1000) is not true then
+    raise exception using
+      errcode = 'TK036',
+      message = format('%s is no number of tickets', coalesce(p_limit::text, 'NULL')),
+      detail = 'p_limit is from 1 to 1,000.',
+      hint = 'For example: select * from reporting.fn_nearest_tickets(-1.2921, 36.8219, 20)';
+  end if;
+  v_point := public.st_setsrid(public.st_makepoint(p_lng, p_lat), 4326)::public.geography;
+
+  -- The index is in the order of distances on a sphere, which are off by up to 0.6 %: it says how
+  -- far to look, and what lies within that is measured. So all of the same distance are seen, too,
+  -- and which of them come first does not depend on the index.
+  select max(n.metres) * 1.015
+  into v_metres
+  from (
+    select t.geog operator(public.<->) v_point as metres
+    from tickets.ticket as t
+    where t.is_open and t.is_actionable and t.geog is not null
+      and (p_dataset is null or t.dataset = p_dataset)
+    order by t.geog operator(public.<->) v_point
+    limit p_limit
+  ) as n;
+
+  return query
+  select t.dataset, t.ticket_id, round(m.metres::numeric, 1)::double precision,
+    t.normalized_status, t.raw_status, t.cluster, t.region, t.location_name, t.assigned_team,
+    t.owner, coalesce(t.created_at_service, t.first_seen_at), t.scheduled_at,
+    t.latitude, t.longitude, t.geo_source
+  from tickets.ticket as t
+  cross join lateral (select public.st_distance(t.geog, v_point) as metres) as m
+  where t.is_open and t.is_actionable and t.geog is not null
+    and (p_dataset is null or t.dataset = p_dataset)
+    and public.st_dwithin(t.geog, v_point, v_metres)
+  order by m.metres, t.dataset collate "C", t.ticket_id
+  limit p_limit;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION fn_nearest_tickets(p_lat double precision, p_lng double precision, p_limit integer, p_dataset text); Type: COMMENT; Schema: reporting; Owner: -
+--
+
+COMMENT ON FUNCTION reporting.fn_nearest_tickets(p_lat double precision, p_lng double precision, p_limit integer, p_dataset text) IS 'The open, actionable tickets nearest to a point, with their distance in metres.';
+
+
+--
+-- Name: fn_team_closures(text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: reporting; Owner: -
+--
+
+CREATE FUNCTION reporting.fn_team_closures(p_dataset text, p_from timestamp with time zone, p_to timestamp with time zone) RETURNS TABLE(team text, owner text, closures integer, mttr_median_minutes double precision, mttr_p90_minutes double precision, mttr_mean_minutes double precision, last_closed_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  Who closed how many tickets, and how fast, from tickets.closure_events: a ticket that was closed,
+  reopened and closed again counts for each time, for whoever had it then.
+
+  Takes      a dataset; the time from which on, and before which, a ticket was closed. Either may be
+             infinite.
+  Returns    a row for each team and owner, either of them NULL where a closure names none; most
+             closures first, then by the bytes of their names. MTTR is the source's, in minutes with
+             two decimals, over the closures that have one, else NULL. Closures without a time do
+             not count: the same one may be there with its time, too.
+  Raises     TK001 unknown dataset, TK035 no such range of time.
+*/
+#variable_conflict use_column
+begin
+  perform tickets._check_dataset(p_dataset);
+  if (p_from <= p_to) is not true then
+    raise exception using
+      errcode = 'TK035',
+      message = format('from %s to %s is no range of time', coalesce(p_from::text, 'NULL'),
+        coalesce(p_to::text, 'NULL')),
+      detail = 'p_from belongs to the range and p_to does not; neither may be NULL.',
+      hint = 'For example: '
+        || 'select * from reporting.fn_team_closures(''inc'', now() - interval ''7 days'', now())';
+  end if;
+
+  return query
+  select e.team,
+    e.owner,
+    count(*)::integer,
+    round((percentile_cont(0.5) within group (order by e.mttr))::numeric, 2)::double precision,
+    round((percentile_cont(0.9) within group (order by e.mttr))::numeric, 2)::double precision,
+    round(avg(e.mttr), 2)::double precision,
+    max(e.closed_at)
+  from tickets.closure_events as e
+  where e.dataset = p_dataset and e.closed_at >= p_from and e.closed_at < p_to
+  group by e.team, e.owner
+  order by count(*) desc, e.team collate "C", e.owner collate "C";
+end;
+$$;
+
+
+--
+-- Name: FUNCTION fn_team_closures(p_dataset text, p_from timestamp with time zone, p_to timestamp with time zone); Type: COMMENT; Schema: reporting; Owner: -
+--
+
+COMMENT ON FUNCTION reporting.fn_team_closures(p_dataset text, p_from timestamp with time zone, p_to timestamp with time zone) IS 'Closures of a dataset in a range of time by team and owner, with the time to repair.';
+
+
+--
+-- Name: tickets_mvt(integer, integer, integer, json); Type: FUNCTION; Schema: reporting; Owner: -
+--
+
+CREATE FUNCTION reporting.tickets_mvt(z integer, x integer, y integer, query_params json DEFAULT '{}'::json) RETURNS bytea
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET "TimeZone" TO 'Africa/Nairobi'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+/*
+  A vector tile of tickets, as pg_tileserv and Martin publish the functions that they find.
+
+  Takes      zoom level (0 to 30), column and row of the tile, in the Web Mercator scheme of all web
+             maps; filters as JSON: dataset, cluster, status (open, closed or all; open if absent).
+             What is NULL or absent does not filter, other keys are left to whom they are meant for.
+  Returns    the tile, layer "tickets", of 4096 units with a margin of 64; no bytes at all where
+             there is no ticket. Times are text of ISO 8601 in Nairobi's time.
+  Raises     TK001 unknown dataset, TK037 no such tile, TK038 filters that say nothing.
+*/
+declare
+  c_extent constant integer := 4096;
+  c_margin constant integer := 64;
+  v_bounds public.geometry;
+  v_dataset text;
+  v_cluster text;
+  v_status text;
+begin
+  if (z between 0 and 30 and x between 0 and (1::bigint << z) - 1
+    and y between 0 and (1::bigint << z) - 1) is not true
+  then
+    raise exception using
+      errcode = 'TK037',
+      message = format('there is no tile %s/%s/%s', coalesce(z::text, 'NULL'),
+        coalesce(x::text, 'NULL'), coalesce(y::text, 'NULL')),
+      detail = 'z is from 0 to 30, x and y from 0 to 2^z - 1.',
+      hint = 'The order is z, x, y. Around Nairobi: select reporting.tickets_mvt(5, 19, 16)';
+  end if;
+  if coalesce(json_typeof(query_params), 'object') <> 'object' then
+    raise exception using
+      errcode = 'TK038',
+      message = format('the query parameters are no JSON object but of type %s',
+        json_typeof(query_params)),
+      detail = format('They are: %s', left(query_params::text, 200)),
+      hint = 'For example: select reporting.tickets_mvt(5, 19, 16, ''{"dataset": "inc"}'')';
+  end if;
+  v_dataset := query_params ->> 'dataset';
+  v_cluster := query_params ->> 'cluster';
+  v_status := coalesce(query_params ->> 'status', 'open');
+  if v_dataset is not null then
+    perform tickets._check_dataset(v_dataset);
+  end if;
+  if v_status not in ('open', 'closed', 'all') then
+    raise exception using
+      errcode = 'TK038',
+      message = format('%L is no status to filter by', left(v_status, 200)),
+      detail = 'A status is open, closed or all.',
+      hint = 'For example: select reporting.tickets_mvt(5, 19, 16, ''{"status": "all"}'')';
+  end if;
+  v_bounds := public.st_tileenvelope(z, x, y);
+
+  return (
+    select coalesce(public.st_asmvt(f, 'tickets', c_extent, 'geom'
+      order by f.dataset, f.ticket_id), '')
+    from (
+      select t.dataset collate "C" as dataset, t.ticket_id, t.normalized_status, t.raw_status,
+        t.bucket, t.is_open, t.is_actionable, t.cluster, t.region, t.location_name,
+        t.assigned_team, t.owner, t.sla_status, t.mttr,
+        to_char(coalesce(t.created_at_service, t.first_seen_at), 'YYYY-MM-DD"T"HH24:MI:SSTZH:TZM')
+          as opened_at,
+        to_char(t.scheduled_at, 'YYYY-MM-DD"T"HH24:MI:SSTZH:TZM') as scheduled_at,
+        to_char(t.closed_at, 'YYYY-MM-DD"T"HH24:MI:SSTZH:TZM') as closed_at,
+        t.geo_source,
+        public.st_asmvtgeom(public.st_transform(t.geom, 3857), v_bounds, c_extent, c_margin)
+          as geom
+      from tickets.ticket as t
+      -- The tile is brought to the tickets, whose index is in degrees. Its margin ends at the edge
+      -- of the world: beyond it, degrees begin anew on the other side.
+      where t.geom operator(public.&&) public.st_transform(
+          public.st_intersection(
+            public.st_tileenvelope(z, x, y, margin => c_margin::double precision / c_extent),
+            public.st_tileenvelope(0, 0, 0)
+          ), 4326
+        )
+        and (v_dataset is null or t.dataset = v_dataset)
+        and (v_cluster is null or t.cluster = v_cluster)
+        and (v_status = 'all' or t.is_open = (v_status = 'open'))
+    ) as f
+  );
+end;
+$$;
+
+
+--
+-- Name: FUNCTION tickets_mvt(z integer, x integer, y integer, query_params json); Type: COMMENT; Schema: reporting; Owner: -
+--
+
+COMMENT ON FUNCTION reporting.tickets_mvt(z integer, x integer, y integer, query_params json) IS '{"description": "INC and CRQ tickets with a point. Filters: dataset, cluster, status (open, closed, all).", "minzoom": 0, "maxzoom": 22, "vector_layers": [{"id": "tickets", "fields": {"dataset": "inc or crq", "ticket_id": "number, unique in its dataset", "normalized_status": "text", "raw_status": "text", "bucket": "closed or pending", "is_open": "boolean", "is_actionable": "boolean", "cluster": "text", "region": "text", "location_name": "text", "assigned_team": "text", "owner": "text", "sla_status": "text, of closed tickets", "mttr": "minutes, of closed tickets", "opened_at": "time", "scheduled_at": "time", "closed_at": "time", "geo_source": "where the point comes from"}}]}';
+
+
+--
 -- Name: _advance_watermark(text, text, text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -170,6 +473,9 @@ begin
   -- The planner knows nothing of a table that was filled a moment ago.
   execute format('analyze tickets.%I (dataset, source_key, line)', p_dataset || '_staging');
 
+  -- Closures are recorded below: the trigger of tickets.ticket need not note them.
+  perform set_config('tickets.closures_are_recorded', 'on', true);
+
   with staged as materialized (
     -- Every staged row once: what it is, and a hash of what it says.
     select s.line,
@@ -235,7 +541,8 @@ begin
       t.raw as known_raw, t.ticket_id is not null as is_known, t.exported_at, t.source_key,
       (t.previous_exported_at, t.previous_source_key)::tickets.file_version as previous,
       case when t.ticket_id is not null then r.repeats end as repeats,
-      r.ticket_id is not null as has_repeats, t.is_open, t.raw_status, t.assigned_team, t.owner
+      r.ticket_id is not null as has_repeats, t.is_open, t.normalized_status, t.raw_status,
+      t.assigned_team, t.owner
     from newest as n
     join tickets.staging as s
       on s.dataset = p_dataset and s.source_key = p_source_key and s.line = n.line
@@ -266,7 +573,8 @@ begin
       end as outcome
     from (
       select l.ticket_id, l.raw, l.text_hash, l.is_known, l.previous, l.repeats, l.has_repeats,
-        l.exported_at, l.source_key, l.is_open, l.raw_status, l.assigned_team, l.owner,
+        l.exported_at, l.source_key, l.is_open, l.normalized_status, l.raw_status,
+        l.assigned_team, l.owner,
         l.fits or (l.raw = l.known_raw and l.source_key is not null) as is_same,
         -- NULL for a ticket that no file has brought: any file is newer.
         case
@@ -325,8 +633,8 @@ begin
       content_seal = excluded.content_seal,
       place_geom = excluded.place_geom,
       place_source = excluded.place_source
-    returning t.ticket_id, t.is_open, t.raw_status, t.assigned_team, t.owner, t.closed_at, t.mttr,
-      t.cluster
+    returning t.ticket_id, t.is_open, t.normalized_status, t.raw_status, t.assigned_team, t.owner,
+      t.closed_at, t.mttr, t.cluster
   ),
   come_late as materialized (
     select c.ticket_id, c.is_same, v.run, v.previous
@@ -376,16 +684,18 @@ begin
   ),
   status_changes as (
     insert into tickets.status_events (
-      dataset, ticket_id, from_open, to_open, from_status, to_status,
-      from_team, to_team, from_owner, to_owner, exported_at, source_key
+      dataset, ticket_id, from_open, to_open, from_normalized_status, to_normalized_status,
+      from_status, to_status, from_team, to_team, from_owner, to_owner, exported_at, source_key
     )
-    select p_dataset, w.ticket_id, c.is_open, w.is_open, c.raw_status, w.raw_status,
-      c.assigned_team, w.assigned_team, c.owner, w.owner, p_exported_at, p_source_key
+    select p_dataset, w.ticket_id, c.is_open, w.is_open, c.normalized_status, w.normalized_status,
+      c.raw_status, w.raw_status, c.assigned_team, w.assigned_team, c.owner, w.owner,
+      p_exported_at, p_source_key
     from written as w
     join compared as c on c.ticket_id = w.ticket_id
     where c.outcome = 'updated'
-      and (c.is_open, c.raw_status, c.assigned_team, c.owner)
-        is distinct from (w.is_open, w.raw_status, w.assigned_team, w.owner)
+      and (c.is_open, c.normalized_status, c.raw_status, c.assigned_team, c.owner)
+        is distinct from
+          (w.is_open, w.normalized_status, w.raw_status, w.assigned_team, w.owner)
     order by w.ticket_id
   ),
   closed as (
@@ -428,7 +738,8 @@ begin
     from compared as c
   ) as c;
 
-  perform set_config('tickets.is_placing', '', true);
+  perform set_config('tickets.is_placing', '', true),
+    set_config('tickets.closures_are_recorded', '', true);
   perform tickets._check_rejected(v_result);
   perform tickets._capture_day(p_dataset);
   return v_result;
@@ -503,37 +814,75 @@ COMMENT ON FUNCTION tickets._boolean(p_text text) IS 'A flag of the export as a 
 CREATE FUNCTION tickets._capture_day(p_dataset text) RETURNS integer
     LANGUAGE sql
     SET search_path TO ''
+    SET "TimeZone" TO 'Africa/Nairobi'
     AS $$
   /*
-    Brings today's rows of tickets.daily_snapshot up to date, for one dataset.
+    Brings today's rows of tickets.daily_snapshot up to date, for one dataset. Every file and every
+    run without one comes here: each part goes by an index, none looks at all tickets.
 
     Returns    how many clusters changed; rows that are right already are not written again.
   */
-  with today as (
-    select (tickets._now() at time zone 'Africa/Nairobi')::date as day,
-      date_trunc('day', tickets._now() at time zone 'Africa/Nairobi')
-        at time zone 'Africa/Nairobi' as begins_at
+  with recursive today as (
+    -- Once, because a call of the clock for each ticket costs more than all the rest.
+    select tickets._now()::date as day, date_trunc('day', tickets._now()) as begins_at,
+      tickets._now() - make_interval(secs => extract(epoch from d.sla_target)::float8)
+        as breached_before
+    from tickets.datasets as d
+    where d.dataset = p_dataset
+  ),
+  clusters as (
+    -- Each one once, from one to the next in the index. NULL ends it.
+    select (
+      select min(left(t.cluster, 255))
+      from tickets.ticket as t
+      where t.dataset = p_dataset
+    ) as cluster
+    union all
+    select (
+      select min(left(t.cluster, 255))
+      from tickets.ticket as t
+      where t.dataset = p_dataset and left(t.cluster, 255) > c.cluster
+    )
+    from clusters as c
+    where c.cluster is not null
   ),
   counted as (
-    select left(t.cluster, 255) as cluster,
-      count(*) filter (where t.is_open) as open,
-      count(*) filter (where t.is_open and t.is_actionable) as actionable,
-      count(*) filter (
-        where t.is_open
-          and coalesce(t.created_at_service, t.first_seen_at) < tickets._now() - d.sla_target
-      ) as breached,
-      count(*) filter (
-        where coalesce(t.created_at_service, t.first_seen_at) >= y.begins_at
-          and coalesce(t.created_at_service, t.first_seen_at) < y.begins_at + interval '1 day'
-      ) as created,
-      count(*) filter (
-        where t.closed_at >= y.begins_at and t.closed_at < y.begins_at + interval '1 day'
-      ) as closed
-    from tickets.ticket as t
-    cross join today as y
-    join tickets.datasets as d on d.dataset = t.dataset
-    where t.dataset = p_dataset
-    group by left(t.cluster, 255)
+    select k.cluster,
+      count(*) filter (where k.what = 'open') as open,
+      count(*) filter (where k.what = 'open' and k.is_actionable) as actionable,
+      count(*) filter (where k.what = 'open' and k.is_breached) as breached,
+      count(*) filter (where k.what = 'created') as created,
+      count(*) filter (where k.what = 'closed') as closed
+    from (
+      select 'open' as what, left(t.cluster, 255) as cluster, t.is_actionable,
+        coalesce(t.created_at_service, t.first_seen_at) < y.breached_before as is_breached
+      from tickets.ticket as t
+      cross join today as y
+      where t.dataset = p_dataset and t.is_open
+      union all
+      select 'created', left(t.cluster, 255), null, null
+      from tickets.ticket as t
+      cross join today as y
+      where t.dataset = p_dataset
+        and coalesce(t.created_at_service, t.first_seen_at) >= y.begins_at
+        and coalesce(t.created_at_service, t.first_seen_at) < y.begins_at + interval '1 day'
+      union all
+      select 'closed', left(t.cluster, 255), null, null
+      from tickets.ticket as t
+      cross join today as y
+      where t.dataset = p_dataset
+        and t.closed_at >= y.begins_at and t.closed_at < y.begins_at + interval '1 day'
+      union all
+      -- A cluster of which there is nothing to count today has a row, too.
+      select 'known', c.cluster, null, null
+      from clusters as c
+      where c.cluster is not null
+        or exists (
+          select from tickets.ticket as t
+          where t.dataset = p_dataset and left(t.cluster, 255) is null
+        )
+    ) as k
+    group by k.cluster
   ),
   captured as (
     insert into tickets.daily_snapshot as s (
@@ -573,6 +922,38 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._capture_day(p_dataset text) IS 'Brings today''s rows of the daily snapshot of a dataset up to date.';
+
+
+--
+-- Name: _check_dataset(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._check_dataset(p_dataset text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+/*
+  Raises     TK001 where there is no such dataset.
+*/
+begin
+  perform 1 from tickets.datasets as d where d.dataset = p_dataset;
+  if not found then
+    raise exception using
+      errcode = 'TK001',
+      message = format('there is no dataset %L', left(p_dataset, 100)),
+      detail = (select 'Datasets: ' || string_agg(d.dataset, ', ' order by d.dataset) || '.'
+                from tickets.datasets as d),
+      hint = 'Name one of them, in lower case, for example inc';
+  end if;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _check_dataset(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._check_dataset(p_dataset text) IS 'TK001 where there is no such dataset.';
 
 
 --
@@ -1720,16 +2101,7 @@ CREATE FUNCTION tickets._lock_dataset(p_dataset text, p_for_session boolean DEFA
 declare
   v_is_locked boolean;
 begin
-  perform 1 from tickets.datasets as d where d.dataset = p_dataset;
-  if not found then
-    raise exception using
-      errcode = 'TK001',
-      message = format('there is no dataset %L', p_dataset),
-      detail = (select 'Datasets: ' || string_agg(d.dataset, ', ' order by d.dataset) || '.'
-                from tickets.datasets as d),
-      hint = 'Name one of them, for example: fleettickets ingest inc';
-  end if;
-
+  perform tickets._check_dataset(p_dataset);
   if p_for_session then
     v_is_locked := pg_try_advisory_lock(hashtext('fleettickets'), hashtext(p_dataset));
   else
@@ -1946,6 +2318,35 @@ COMMENT ON FUNCTION tickets._not_in_file() IS 'The default of staging columns: t
 
 
 --
+-- Name: _note_closed(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._note_closed() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+/*
+  Notes a ticket that something else than a file has written closed, so that
+  tickets.capture_history() finds it without a look at all tickets.
+
+  Touches    tickets.unrecorded_closures.
+*/
+begin
+  insert into tickets.unrecorded_closures (dataset, ticket_id)
+  values (new.dataset, new.ticket_id);
+  return null;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _note_closed(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._note_closed() IS 'Trigger: notes a ticket that something else than a file has written closed.';
+
+
+--
 -- Name: _now(); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -2053,6 +2454,8 @@ CREATE FUNCTION tickets._place_tickets(p_clusters text[] DEFAULT NULL::text[]) R
   Touches    place_geom and place_source of tickets.ticket. The caller has the lock.
 */
 declare
+  -- As the index has them, which holds no longer names.
+  v_names constant text[] := array(select left(c, 255) from unnest(p_clusters) as c);
   v_clusters text[];
   v_location_names text[];
   v_moved bigint;
@@ -2061,7 +2464,8 @@ begin
   from (
     select distinct t.cluster, t.location_name
     from tickets.ticket as t
-    where t.cluster = any (p_clusters) or (p_clusters is null and t.cluster is not null)
+    where left(t.cluster, 255) = any (v_names)
+      or (p_clusters is null and t.cluster is not null)
   ) as k;
 
   -- Spares each row the trigger.
@@ -2072,7 +2476,7 @@ begin
   update tickets.ticket as t
   set place_geom = p.geom, place_source = p.source
   from places as p
-  where (t.cluster = any (p_clusters) or p_clusters is null)
+  where (left(t.cluster, 255) = any (v_names) or p_clusters is null)
     and t.cluster = p.cluster
     and coalesce(t.location_name, '') = coalesce(p.location_name, '')
     -- As text, because with an empty search_path a geometry has no = of its own.
@@ -2186,6 +2590,39 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._record_file(p_result tickets.applied_file, p_exported_at timestamp with time zone, p_etag text, p_bytes bigint, p_extra_columns text[], p_missing_columns text[]) IS 'Writes an applied file into the ledger.';
+
+
+--
+-- Name: _refuse_change(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+/*
+  Keeps a table append-only, as a trigger before each statement that would change or remove rows,
+  whoever runs it.
+
+  Raises     TK039 always.
+*/
+begin
+  raise exception using
+    errcode = 'TK039',
+    message = format('%I.%I is append-only', tg_table_schema, tg_table_name),
+    detail = format('%s is refused, also to the owner; nothing was changed.', tg_op),
+    hint = 'History stays as it was observed. Where the law wants rows erased, the owner can: '
+      || format('alter table %I.%I disable trigger %I', tg_table_schema, tg_table_name, tg_name)
+      || ', and enable it again in the same transaction';
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _refuse_change(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._refuse_change() IS 'Trigger: keeps a table append-only by refusing every statement that changes or removes rows.';
 
 
 --
@@ -2524,18 +2961,20 @@ declare
 begin
   foreach v_dataset in array tickets._datasets(p_dataset) loop
     perform tickets._lock_dataset(v_dataset);
-    with recorded as (
+    with noted as (
+      delete from tickets.unrecorded_closures as u
+      where u.dataset = v_dataset
+      returning u.ticket_id
+    ),
+    recorded as (
       insert into tickets.closure_events (
         dataset, ticket_id, closed_at, mttr, cluster, team, owner, source_key
       )
       select t.dataset, t.ticket_id, t.closed_at, t.mttr, t.cluster, t.assigned_team, t.owner,
         t.source_key
       from tickets.ticket as t
-      left join tickets.closure_events as e
-        on e.dataset = v_dataset
-        and e.ticket_id = t.ticket_id
-        and coalesce(e.closed_at, '-infinity') = coalesce(t.closed_at, '-infinity')
-      where t.dataset = v_dataset and not t.is_open and e.ticket_id is null
+      where t.dataset = v_dataset and t.ticket_id in (select n.ticket_id from noted as n)
+        and not t.is_open
       order by t.ticket_id
       on conflict (ticket_id, closed_at, dataset) do nothing
       returning 1
@@ -4826,7 +5265,9 @@ CREATE TABLE tickets.status_events (
     to_owner text,
     exported_at timestamp with time zone,
     observed_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
-    source_key text COLLATE pg_catalog."C"
+    source_key text COLLATE pg_catalog."C",
+    from_normalized_status text,
+    to_normalized_status text
 );
 
 
@@ -4933,6 +5374,20 @@ COMMENT ON COLUMN tickets.status_events.observed_at IS 'When it was recorded.';
 --
 
 COMMENT ON COLUMN tickets.status_events.source_key IS 'The file that brought it.';
+
+
+--
+-- Name: COLUMN status_events.from_normalized_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.from_normalized_status IS 'normalized_status before.';
+
+
+--
+-- Name: COLUMN status_events.to_normalized_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.status_events.to_normalized_status IS 'normalized_status after.';
 
 
 --
@@ -5124,6 +5579,37 @@ COMMENT ON COLUMN tickets.ticket_repeats.repeats IS 'The files after ticket.sour
 
 
 --
+-- Name: unrecorded_closures; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.unrecorded_closures (
+    dataset text NOT NULL,
+    ticket_id text NOT NULL COLLATE pg_catalog."C"
+);
+
+
+--
+-- Name: TABLE unrecorded_closures; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.unrecorded_closures IS 'Tickets that something else than a file has written closed, until capture_history records the closure.';
+
+
+--
+-- Name: COLUMN unrecorded_closures.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.unrecorded_closures.dataset IS 'Dataset of the ticket.';
+
+
+--
+-- Name: COLUMN unrecorded_closures.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.unrecorded_closures.ticket_id IS 'The ticket.';
+
+
+--
 -- Name: crq; Type: TABLE ATTACH; Schema: tickets; Owner: -
 --
 
@@ -5310,6 +5796,13 @@ ALTER TABLE ONLY tickets.ticket_repeats
 
 
 --
+-- Name: closure_events_closed_at_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX closure_events_closed_at_idx ON tickets.closure_events USING brin (closed_at);
+
+
+--
 -- Name: ticket_closed_at_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
@@ -5324,17 +5817,17 @@ CREATE INDEX crq_closed_at_idx ON tickets.crq USING btree (closed_at);
 
 
 --
--- Name: ticket_cluster_idx; Type: INDEX; Schema: tickets; Owner: -
+-- Name: ticket_opened_at_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX ticket_cluster_idx ON ONLY tickets.ticket USING btree (cluster);
+CREATE INDEX ticket_opened_at_idx ON ONLY tickets.ticket USING btree (COALESCE(created_at_service, first_seen_at));
 
 
 --
--- Name: crq_cluster_idx; Type: INDEX; Schema: tickets; Owner: -
+-- Name: crq_coalesce_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX crq_cluster_idx ON tickets.crq USING btree (cluster);
+CREATE INDEX crq_coalesce_idx ON tickets.crq USING btree (COALESCE(created_at_service, first_seen_at));
 
 
 --
@@ -5352,6 +5845,20 @@ CREATE INDEX crq_geog_idx ON tickets.crq USING gist (geog) WHERE (geog IS NOT NU
 
 
 --
+-- Name: ticket_open_geog_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX ticket_open_geog_idx ON ONLY tickets.ticket USING gist (geog) WHERE (is_open AND is_actionable AND (geog IS NOT NULL));
+
+
+--
+-- Name: crq_geog_idx1; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX crq_geog_idx1 ON tickets.crq USING gist (geog) WHERE (is_open AND is_actionable AND (geog IS NOT NULL));
+
+
+--
 -- Name: ticket_geom_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
@@ -5366,6 +5873,34 @@ CREATE INDEX crq_geom_idx ON tickets.crq USING gist (geom) WHERE (geom IS NOT NU
 
 
 --
+-- Name: ticket_cluster_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX ticket_cluster_idx ON ONLY tickets.ticket USING btree ("left"(cluster, 255));
+
+
+--
+-- Name: crq_left_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX crq_left_idx ON tickets.crq USING btree ("left"(cluster, 255));
+
+
+--
+-- Name: ticket_open_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX ticket_open_idx ON ONLY tickets.ticket USING btree (ticket_id) WHERE is_open;
+
+
+--
+-- Name: crq_ticket_id_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX crq_ticket_id_idx ON tickets.crq USING btree (ticket_id) WHERE is_open;
+
+
+--
 -- Name: inc_closed_at_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
@@ -5373,10 +5908,10 @@ CREATE INDEX inc_closed_at_idx ON tickets.inc USING btree (closed_at);
 
 
 --
--- Name: inc_cluster_idx; Type: INDEX; Schema: tickets; Owner: -
+-- Name: inc_coalesce_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX inc_cluster_idx ON tickets.inc USING btree (cluster);
+CREATE INDEX inc_coalesce_idx ON tickets.inc USING btree (COALESCE(created_at_service, first_seen_at));
 
 
 --
@@ -5387,10 +5922,31 @@ CREATE INDEX inc_geog_idx ON tickets.inc USING gist (geog) WHERE (geog IS NOT NU
 
 
 --
+-- Name: inc_geog_idx1; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX inc_geog_idx1 ON tickets.inc USING gist (geog) WHERE (is_open AND is_actionable AND (geog IS NOT NULL));
+
+
+--
 -- Name: inc_geom_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
 CREATE INDEX inc_geom_idx ON tickets.inc USING gist (geom) WHERE (geom IS NOT NULL);
+
+
+--
+-- Name: inc_left_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX inc_left_idx ON tickets.inc USING btree ("left"(cluster, 255));
+
+
+--
+-- Name: inc_ticket_id_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX inc_ticket_id_idx ON tickets.inc USING btree (ticket_id) WHERE is_open;
 
 
 --
@@ -5415,10 +5971,10 @@ ALTER INDEX tickets.ticket_closed_at_idx ATTACH PARTITION tickets.crq_closed_at_
 
 
 --
--- Name: crq_cluster_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+-- Name: crq_coalesce_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
 --
 
-ALTER INDEX tickets.ticket_cluster_idx ATTACH PARTITION tickets.crq_cluster_idx;
+ALTER INDEX tickets.ticket_opened_at_idx ATTACH PARTITION tickets.crq_coalesce_idx;
 
 
 --
@@ -5436,10 +5992,24 @@ ALTER INDEX tickets.ticket_geog_idx ATTACH PARTITION tickets.crq_geog_idx;
 
 
 --
+-- Name: crq_geog_idx1; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_open_geog_idx ATTACH PARTITION tickets.crq_geog_idx1;
+
+
+--
 -- Name: crq_geom_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
 --
 
 ALTER INDEX tickets.ticket_geom_idx ATTACH PARTITION tickets.crq_geom_idx;
+
+
+--
+-- Name: crq_left_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_cluster_idx ATTACH PARTITION tickets.crq_left_idx;
 
 
 --
@@ -5450,6 +6020,13 @@ ALTER INDEX tickets.ticket_pkey ATTACH PARTITION tickets.crq_pkey;
 
 
 --
+-- Name: crq_ticket_id_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_open_idx ATTACH PARTITION tickets.crq_ticket_id_idx;
+
+
+--
 -- Name: inc_closed_at_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
 --
 
@@ -5457,10 +6034,10 @@ ALTER INDEX tickets.ticket_closed_at_idx ATTACH PARTITION tickets.inc_closed_at_
 
 
 --
--- Name: inc_cluster_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+-- Name: inc_coalesce_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
 --
 
-ALTER INDEX tickets.ticket_cluster_idx ATTACH PARTITION tickets.inc_cluster_idx;
+ALTER INDEX tickets.ticket_opened_at_idx ATTACH PARTITION tickets.inc_coalesce_idx;
 
 
 --
@@ -5478,6 +6055,13 @@ ALTER INDEX tickets.ticket_geog_idx ATTACH PARTITION tickets.inc_geog_idx;
 
 
 --
+-- Name: inc_geog_idx1; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_open_geog_idx ATTACH PARTITION tickets.inc_geog_idx1;
+
+
+--
 -- Name: inc_geom_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
 --
 
@@ -5485,10 +6069,24 @@ ALTER INDEX tickets.ticket_geom_idx ATTACH PARTITION tickets.inc_geom_idx;
 
 
 --
+-- Name: inc_left_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_cluster_idx ATTACH PARTITION tickets.inc_left_idx;
+
+
+--
 -- Name: inc_pkey; Type: INDEX ATTACH; Schema: tickets; Owner: -
 --
 
 ALTER INDEX tickets.ticket_pkey ATTACH PARTITION tickets.inc_pkey;
+
+
+--
+-- Name: inc_ticket_id_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
+--
+
+ALTER INDEX tickets.ticket_open_idx ATTACH PARTITION tickets.inc_ticket_id_idx;
 
 
 --
@@ -5517,6 +6115,20 @@ CREATE TRIGGER await_gazetteers BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON
 --
 
 CREATE TRIGGER await_gazetteers BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON tickets.place_codes FOR EACH STATEMENT EXECUTE FUNCTION tickets._await_gazetteers();
+
+
+--
+-- Name: ticket closed_tickets_are_noted; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER closed_tickets_are_noted AFTER INSERT OR UPDATE OF raw ON tickets.ticket FOR EACH ROW WHEN (((NOT new.is_open) AND (current_setting('tickets.closures_are_recorded'::text, true) IS DISTINCT FROM 'on'::text))) EXECUTE FUNCTION tickets._note_closed();
+
+
+--
+-- Name: closure_events closure_events_are_append_only; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER closure_events_are_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON tickets.closure_events FOR EACH STATEMENT EXECUTE FUNCTION tickets._refuse_change();
 
 
 --
@@ -5639,6 +6251,13 @@ CREATE TRIGGER place_ticket AFTER INSERT OR UPDATE ON tickets.ticket FOR EACH RO
 
 
 --
+-- Name: status_events status_events_are_append_only; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER status_events_are_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON tickets.status_events FOR EACH STATEMENT EXECUTE FUNCTION tickets._refuse_change();
+
+
+--
 -- Name: import_meta import_meta_dataset_fkey; Type: FK CONSTRAINT; Schema: tickets; Owner: -
 --
 
@@ -5678,6 +6297,38 @@ GRANT USAGE ON SCHEMA tickets TO fleettickets_reader;
 
 
 --
+-- Name: FUNCTION fn_backlog(p_dataset text, p_from date, p_to date, p_cluster text); Type: ACL; Schema: reporting; Owner: -
+--
+
+REVOKE ALL ON FUNCTION reporting.fn_backlog(p_dataset text, p_from date, p_to date, p_cluster text) FROM PUBLIC;
+GRANT ALL ON FUNCTION reporting.fn_backlog(p_dataset text, p_from date, p_to date, p_cluster text) TO fleettickets_reader;
+
+
+--
+-- Name: FUNCTION fn_nearest_tickets(p_lat double precision, p_lng double precision, p_limit integer, p_dataset text); Type: ACL; Schema: reporting; Owner: -
+--
+
+REVOKE ALL ON FUNCTION reporting.fn_nearest_tickets(p_lat double precision, p_lng double precision, p_limit integer, p_dataset text) FROM PUBLIC;
+GRANT ALL ON FUNCTION reporting.fn_nearest_tickets(p_lat double precision, p_lng double precision, p_limit integer, p_dataset text) TO fleettickets_reader;
+
+
+--
+-- Name: FUNCTION fn_team_closures(p_dataset text, p_from timestamp with time zone, p_to timestamp with time zone); Type: ACL; Schema: reporting; Owner: -
+--
+
+REVOKE ALL ON FUNCTION reporting.fn_team_closures(p_dataset text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION reporting.fn_team_closures(p_dataset text, p_from timestamp with time zone, p_to timestamp with time zone) TO fleettickets_reader;
+
+
+--
+-- Name: FUNCTION tickets_mvt(z integer, x integer, y integer, query_params json); Type: ACL; Schema: reporting; Owner: -
+--
+
+REVOKE ALL ON FUNCTION reporting.tickets_mvt(z integer, x integer, y integer, query_params json) FROM PUBLIC;
+GRANT ALL ON FUNCTION reporting.tickets_mvt(z integer, x integer, y integer, query_params json) TO fleettickets_reader;
+
+
+--
 -- Name: FUNCTION _advance_watermark(p_dataset text, p_source_key text, p_snapshot_etag text); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -5710,6 +6361,13 @@ REVOKE ALL ON FUNCTION tickets._boolean(p_text text) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION tickets._capture_day(p_dataset text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _check_dataset(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._check_dataset(p_dataset text) FROM PUBLIC;
 
 
 --
@@ -5867,6 +6525,13 @@ REVOKE ALL ON FUNCTION tickets._not_in_file() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION _note_closed(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._note_closed() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _now(); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -5906,6 +6571,13 @@ REVOKE ALL ON FUNCTION tickets._places_of(p_clusters text[], p_location_names te
 --
 
 REVOKE ALL ON FUNCTION tickets._record_file(p_result tickets.applied_file, p_exported_at timestamp with time zone, p_etag text, p_bytes bigint, p_extra_columns text[], p_missing_columns text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _refuse_change(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._refuse_change() FROM PUBLIC;
 
 
 --

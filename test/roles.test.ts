@@ -121,6 +121,8 @@ describe("the loader's role", { skip }, () => {
     "update tickets.datasets set max_rejected_share = 1",
     "insert into tickets.closure_events (dataset, ticket_id) values ('inc', 'T1')",
     "delete from tickets.status_events",
+    "alter table tickets.closure_events disable trigger closure_events_are_append_only",
+    "delete from tickets.unrecorded_closures",
     "update tickets.inc_daily_snapshot set open = 0",
     "alter table tickets.inc add column mine text",
     "drop table tickets.inc_staging",
@@ -145,6 +147,20 @@ describe("the reader's role", { skip }, () => {
     assert.deepEqual(relations, Object.fromEntries(views.map((view) => [view, ["select"]])));
   });
 
+  for (const call of [
+    "select * from reporting.fn_backlog('inc', '2026-06-14', '2026-06-15')",
+    "select * from reporting.fn_team_closures('inc', '2026-06-14', '2026-06-15')",
+    "select * from reporting.fn_nearest_tickets(-1.2921, 36.8219)",
+    "select reporting.tickets_mvt(0, 0, 0)",
+  ]) {
+    test(`may, and the loader's may not: ${call}`, async (t) => {
+      const reader = await login(t, database, "fleettickets_reader");
+      await reader.client.query(call);
+      const other = await login(t, database, "fleettickets_loader");
+      await assertDenied(other.client, call);
+    });
+  }
+
   test("may call no function that writes", async () => {
     const { rows } = await database.pool.query(
       `select p.oid::regprocedure::text as function
@@ -168,6 +184,7 @@ describe("the reader's role", { skip }, () => {
     "select from tickets.datasets",
     "select from tickets.closure_events",
     "select from tickets.status_events",
+    "select from tickets.unrecorded_closures",
     "select from tickets.inc_daily_snapshot",
     "delete from tickets.inc",
     "select nextval('tickets.staging_line')",

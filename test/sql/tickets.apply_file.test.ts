@@ -802,6 +802,8 @@ test("each change of open/closed, status, team or owner is recorded from and to"
       { bucket: "closed", raw_status: "OPEN", assigned_team: "A", owner: "Ann", cluster: "QOA" },
       // Reopened.
       { bucket: "pending", raw_status: "REOPENED", assigned_team: "B" },
+      // The export has come to another view of the same status.
+      { bucket: "pending", raw_status: "REOPENED", assigned_team: "B", normalized_status: "open" },
     ];
     for (const [n, content] of contents.entries()) {
       await applyFile(client, {
@@ -816,6 +818,8 @@ test("each change of open/closed, status, team or owner is recorded from and to"
     const always = {
       dataset: "inc",
       ticket_id: "T1",
+      from_normalized_status: null,
+      to_normalized_status: null,
       from_status: "OPEN",
       from_team: "A",
       from_owner: "Ann",
@@ -844,6 +848,20 @@ test("each change of open/closed, status, team or owner is recorded from and to"
           exported_at: "2026-06-15T03:03:00+00:00",
           source_key: changeKey("2026-06-15T06-03-00"),
         },
+        {
+          ...always,
+          from_open: true,
+          to_open: true,
+          to_normalized_status: "open",
+          from_status: "REOPENED",
+          to_status: "REOPENED",
+          from_team: "B",
+          to_team: "B",
+          from_owner: null,
+          to_owner: null,
+          exported_at: "2026-06-15T03:04:00+00:00",
+          source_key: changeKey("2026-06-15T06-04-00"),
+        },
       ],
     );
   }));
@@ -854,6 +872,19 @@ test("neither a new ticket nor a file that comes late is a change of status", ()
     await applyFile(client, { key: first, rows: [{ ...pending, owner: "Bob" }] });
     await applyFile(client, { key: third, rows: [pending] });
     assert.equal((await client.query("select from tickets.status_events")).rowCount, 0);
+  }));
+
+test("files applied again, in whatever order, are no further changes of status", () =>
+  database.rolledBack(async (client) => {
+    const files = [first, second, third].map((key, n) => ({
+      key,
+      rows: [{ ticket_id: "T1", bucket: n === 1 ? "closed" : "pending", owner: `owner ${n}` }],
+    }));
+    const changes = async () => (await client.query("select from tickets.status_events")).rowCount;
+    for (const file of files) await applyFile(client, file);
+    assert.equal(await changes(), 2);
+    for (const file of [...files, ...files.toReversed()]) await applyFile(client, file);
+    assert.equal(await changes(), 2);
   }));
 
 test("today's snapshot is right after each file", () =>

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { ClientBase } from "pg";
 import { createDatabase } from "../harness/postgres.ts";
+import { nodesOf, plansWithin } from "./plans.ts";
 import { applyFile, changeKey, closureRows, freezeTime, ownError } from "./staging.ts";
 
 const database = await createDatabase({ after });
@@ -95,6 +96,66 @@ test("running it again writes nothing", () =>
     assert.deepEqual([await closureRows(client), await dailySnapshot(client)], before);
   }));
 
+test("what a person closes is recorded, also in the transaction that applied a file", () =>
+  database.rolledBack(async (client) => {
+    await freezeTime(client, "2026-06-15T06:30:00Z");
+    await applyFile(client, {
+      key: changeKey("2026-06-15T06-00-00"),
+      rows: [{ ticket_id: "T1" }, { ...closed, ticket_id: "T2" }],
+    });
+    await client.query("update tickets.inc set raw = raw || $1 where ticket_id = 'T1'", [closed]);
+    const again = { closed_at: "2026-06-15 06:10:00" };
+    await client.query("update tickets.inc set raw = raw || $1 where ticket_id = 'T2'", [again]);
+    // As it was recorded already.
+    await client.query("update tickets.inc set raw = raw || $1 where ticket_id = 'T2'", [closed]);
+    assert.deepEqual(await captureHistory(client, "inc"), [
+      // QOA, and those without a cluster, of whom there are none any more.
+      { dataset: "inc", closures: 1, clusters: 2 },
+    ]);
+    assert.deepEqual(
+      await closureRows(client),
+      ["T1", "T2"].map((ticket_id) => ({
+        dataset: "inc",
+        ticket_id,
+        closed_at: "2026-06-15T03:05:00+00:00",
+      })),
+    );
+  }));
+
+test("a ticket closed and opened again by hand in between was not observed closed", () =>
+  database.rolledBack(async (client) => {
+    await insertTicket(client, { ...closed, ticket_id: "T1" });
+    await client.query(`update tickets.inc set raw = raw || '{"bucket": "pending"}'`);
+    assert.deepEqual(await captureHistory(client, "inc"), [
+      { dataset: "inc", closures: 0, clusters: 1 },
+    ]);
+  }));
+
+test("with nothing new it reads by indexes, not all tickets", () =>
+  database.rolledBack(async (client) => {
+    // Of the wide rows of tickets, so that a scan of all is what the planner would avoid.
+    await client.query(
+      `insert into tickets.inc (ticket_id, raw)
+       select 'T' || n, jsonb_build_object(
+         'ticket_id', 'T' || n, 'cluster', 'cluster ' || n % 10, 'location_name', repeat('a', 500),
+         'bucket', case when n % 100 = 0 then 'pending' else 'closed' end,
+         'first_seen_at', (date '2020-01-01' + n % 2000)::text,
+         'closed_at', (date '2020-01-02' + n % 2000)::text
+       )
+       from generate_series(1, 5000) as n`,
+    );
+    await captureHistory(client, "inc");
+    await client.query("analyze tickets.ticket");
+    await client.query("analyze tickets.closure_events");
+    const plans = await plansWithin(client, "select * from tickets.capture_history('inc')");
+    const scans = plans
+      .flatMap(nodesOf)
+      .filter((node) => ["inc", "closure_events"].includes(node["Relation Name"] ?? ""))
+      .map((node) => node["Node Type"]);
+    assert.notEqual(scans.length, 0);
+    assert.ok(!scans.includes("Seq Scan"), scans.join(", "));
+  }));
+
 test("a day has a snapshot of its own, and those of other days stay as they were", () =>
   database.rolledBack(async (client) => {
     const row = (day: string, captured_at: string, open: number) => ({
@@ -149,6 +210,51 @@ test("what counts as breached is older than the target in the dataset's configur
     assert.deepEqual(await breached(), [1]);
     await client.query("update tickets.datasets set sla_target = '8 days' where dataset = 'crq'");
     assert.deepEqual(await breached(), [0]);
+  }));
+
+test("days are those of Nairobi, whatever the time zone of the session", () =>
+  database.rolledBack(async (client) => {
+    // In New York, this day has 23 hours.
+    await freezeTime(client, "2026-03-08T20:00:00Z");
+    await insertTicket(client, {
+      ticket_id: "T1",
+      ...{ created_at_service: "2026-03-08 00:00:00", closed_at: "2026-03-08 23:59:59" },
+    });
+    await insertTicket(client, { ticket_id: "T2", ...{ first_seen_at: "2026-03-07 23:59:59" } });
+    await insertTicket(client, { ticket_id: "T3", ...{ first_seen_at: "2026-03-09 00:00:00" } });
+    // Seven days ago, and half an hour.
+    await insertTicket(client, { ticket_id: "T4", ...{ first_seen_at: "2026-03-01 22:30:00" } });
+    await client.query("update tickets.datasets set sla_target = '7 days' where dataset = 'inc'");
+    const found: unknown[] = [];
+    for (const timeZone of ["UTC", "America/New_York", "Pacific/Kiritimati"]) {
+      await client.query("select set_config('TimeZone', $1, true)", [timeZone]);
+      await captureHistory(client, "inc");
+      const { rows } = await client.query(
+        "select d.day::text, d.open, d.breached, d.created, d.closed from tickets.daily_snapshot d",
+      );
+      found.push(rows);
+    }
+    const day = { day: "2026-03-08", open: 3, breached: 1, created: 1, closed: 1 };
+    assert.deepEqual(found, [[day], [day], [day]]);
+  }));
+
+test("a cluster of which there is nothing to count has a row of zeros", () =>
+  database.rolledBack(async (client) => {
+    await freezeTime(client, "2026-06-15T06:30:00Z");
+    const old = { bucket: "closed", closed_at: "2026-05-01", first_seen_at: "2026-05-01" };
+    await insertTicket(client, { ...old, ticket_id: "T1", ...{ cluster: "QOA" } });
+    await insertTicket(client, { ...old, ticket_id: "T2" });
+    await insertTicket(client, { ticket_id: "T3", ...{ cluster: "PTMP" } });
+    await captureHistory(client, "inc");
+    const { rows } = await client.query(
+      `select d.cluster, array[d.open, d.actionable, d.breached, d.created, d.closed] as counts
+       from tickets.inc_daily_snapshot as d order by d.cluster`,
+    );
+    assert.deepEqual(rows, [
+      { cluster: "PTMP", counts: [1, 0, 0, 0, 0] },
+      { cluster: "QOA", counts: [0, 0, 0, 0, 0] },
+      { cluster: null, counts: [0, 0, 0, 0, 0] },
+    ]);
   }));
 
 test("a dataset without tickets has an empty snapshot", () =>

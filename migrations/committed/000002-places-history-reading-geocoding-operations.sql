@@ -1,0 +1,1705 @@
+--! Previous: sha1:2ae6d2ecff34c21eb6e5845ca8d0908f5dd204cd
+--! Hash: sha1:1a242121feb2e18b5f0853c2ef817ba368905027
+--! Message: places, history, reading, geocoding, operations
+
+--! Included functions/tickets._clean_place.sql
+create or replace function tickets._clean_place(p_location_name text, p_codes text)
+  returns text
+  language sql immutable parallel safe
+as $$
+  /*
+    The place that a ticket's location names: without network codes, the rest joined by single
+    blanks, its letters as they are.
+
+    Takes      a location as the source writes it; tickets._place_codes().
+    Returns    the place, or NULL where nothing is left.
+    Raises     nothing.
+
+    One expression that names each argument once, so that the planner copies it into a statement.
+  */
+  select nullif(
+    btrim(regexp_replace(
+      regexp_replace(p_location_name, p_codes, ' ', 'gi'), '[_ \t\r\n]+', ' ', 'g'
+    )),
+    ''
+  );
+$$;
+
+comment on function tickets._clean_place(text, text) is
+  'The place that a ticket''s location names, without network codes; NULL where nothing is left.';
+--! EndIncluded functions/tickets._clean_place.sql
+
+-- The gazetteers --------------------------------------------------------------------------------
+
+create table tickets.place_codes (
+  code text primary key,
+  pattern text not null,
+  constraint pattern_is_a_regular_expression check (regexp_replace('', pattern, '') = '')
+);
+comment on table tickets.place_codes is
+  'Network codes that are no part of a place''s name, as written in location_name. A change moves the tickets it concerns.';
+comment on column tickets.place_codes.code is 'The code, as a person writes it.';
+comment on column tickets.place_codes.pattern is
+  'The regular expression of it, in any case, where no letter or digit stands before it.';
+
+insert into tickets.place_codes (code, pattern) values
+  ('NW_', 'NW_'),
+  ('ADR_MNT_', 'ADR_MNT_'),
+  ('FDT<n>', 'FDT[0-9]+(?![A-Za-z0-9])'),
+  ('SDUS', 'SDUS(?![A-Za-z0-9])');
+
+create table tickets.geo_clusters (
+  cluster text collate "C" primary key,
+  geom public.geometry(Point, 4326),
+  provider text,
+  query text,
+  status text not null default 'ok',
+  attempts integer not null default 0,
+  fetched_at timestamptz,
+  verified boolean not null default false,
+  used_geom public.geometry(Point, 4326)
+    generated always as (case when status = 'ok' or verified then geom end) stored,
+  constraint cluster_has_a_name check (cluster <> ''),
+  constraint status_is_known check (status in ('ok', 'no_match', 'rejected_far', 'error')),
+  constraint point_is_on_the_earth check (
+    public.st_x(geom) between -180 and 180 and public.st_y(geom) between -90 and 90
+  )
+);
+comment on table tickets.geo_clusters is
+  'Where each cluster is. Tickets without a better point stand there, and follow every change.';
+comment on column tickets.geo_clusters.cluster is 'Cluster, as tickets name it.';
+
+create table tickets.geo_locations (
+  place text collate "C",
+  cluster text collate "C",
+  geom public.geometry(Point, 4326),
+  provider text,
+  query text,
+  status text not null default 'ok',
+  attempts integer not null default 0,
+  fetched_at timestamptz,
+  verified boolean not null default false,
+  used_geom public.geometry(Point, 4326)
+    generated always as (case when status = 'ok' or verified then geom end) stored,
+  constraint geo_locations_pkey primary key (cluster, place),
+  constraint place_has_a_name check (place <> ''),
+  constraint cluster_has_a_name check (cluster <> ''),
+  constraint status_is_known check (status in ('ok', 'no_match', 'rejected_far', 'error')),
+  constraint point_is_on_the_earth check (
+    public.st_x(geom) between -180 and 180 and public.st_y(geom) between -90 and 90
+  )
+);
+comment on table tickets.geo_locations is
+  'Where each place of a cluster is. Its tickets stand there, and follow every change.';
+comment on column tickets.geo_locations.place is 'Place, as tickets.clean_place gives it.';
+comment on column tickets.geo_locations.cluster is 'Cluster of the tickets that name it.';
+
+do $do$
+declare
+  v_table text;
+begin
+  foreach v_table in array array['geo_clusters', 'geo_locations'] loop
+    execute format(
+      $sql$
+        comment on column tickets.%1$I.geom is
+          'The point that was found, WGS 84; one that was refused is kept for a person to look at.';
+        comment on column tickets.%1$I.provider is 'Who answered: a geocoder, or a person.';
+        comment on column tickets.%1$I.query is 'What was asked.';
+        comment on column tickets.%1$I.status is
+          'ok; no_match; rejected_far: further from the cluster than a place of it can be; error: no answer.';
+        comment on column tickets.%1$I.attempts is 'How often it was asked.';
+        comment on column tickets.%1$I.fetched_at is 'When it was last asked.';
+        comment on column tickets.%1$I.verified is
+          'Whether a person has checked it; the geocoder leaves it alone from then on.';
+        comment on column tickets.%1$I.used_geom is
+          'The point that tickets get: geom, where status is ok or a person has verified it.';
+      $sql$,
+      v_table
+    );
+  end loop;
+end;
+$do$;
+
+create table tickets.cluster_aliases (
+  alias text collate "C" primary key,
+  cluster text collate "C" not null,
+  constraint alias_is_another_name check (alias <> cluster)
+);
+comment on table tickets.cluster_aliases is
+  'Other names of clusters. A cluster without a point of its own stands at that of the name behind its alias.';
+comment on column tickets.cluster_aliases.alias is 'Cluster, as tickets name it.';
+comment on column tickets.cluster_aliases.cluster is 'What it is called on a map.';
+
+insert into tickets.cluster_aliases (alias, cluster) values
+  ('QOA', 'Quarry Road'),
+  ('PTMP', 'Pipeline');
+
+-- A ticket's point: its own coordinates, else what the gazetteers say -----------------------------
+
+-- They name the columns that are made anew.
+drop view tickets.overview;
+drop view tickets.data_quality;
+
+alter table tickets.ticket
+  drop column latitude,
+  drop column longitude,
+  drop column geom,
+  drop column geog,
+  drop column geo_source,
+  -- As the gazetteers have it, and compared without the rules of a language.
+  alter column cluster type text collate "C";
+alter table tickets.ticket
+  add column place_geom public.geometry(Point, 4326),
+  add column place_source text,
+  add column geom public.geometry(Point, 4326)
+    generated always as (
+      coalesce(tickets._feed_point(raw ->> 'latitude', raw ->> 'longitude'), place_geom)
+    ) stored,
+  add column geog public.geography(Point, 4326)
+    generated always as (
+      coalesce(tickets._feed_point(raw ->> 'latitude', raw ->> 'longitude'), place_geom)
+        ::public.geography
+    ) stored,
+  add column latitude double precision
+    generated always as (
+      public.st_y(coalesce(tickets._feed_point(raw ->> 'latitude', raw ->> 'longitude'), place_geom))
+    ) stored,
+  add column longitude double precision
+    generated always as (
+      public.st_x(coalesce(tickets._feed_point(raw ->> 'latitude', raw ->> 'longitude'), place_geom))
+    ) stored,
+  add column geo_source text
+    generated always as (
+      case
+        when tickets._feed_point(raw ->> 'latitude', raw ->> 'longitude') is not null then 'feed'
+        else coalesce(place_source, 'none')
+      end
+    ) stored,
+  add constraint place_source_is_known check (place_source in ('location', 'cluster')),
+  add constraint a_place_has_a_source check ((place_geom is null) = (place_source is null));
+
+comment on column tickets.ticket.place_geom is
+  'Point that the gazetteers have for its place or cluster, whether used or not.';
+comment on column tickets.ticket.place_source is 'Which of them: location or cluster.';
+comment on column tickets.ticket.geom is
+  'Point, WGS 84: its own coordinates, else of its place, else of its cluster.';
+comment on column tickets.ticket.geog is 'geom as geography, for distances in metres.';
+comment on column tickets.ticket.latitude is 'Latitude of geom in degrees.';
+comment on column tickets.ticket.longitude is 'Longitude of geom in degrees.';
+comment on column tickets.ticket.geo_source is
+  'Where geom comes from: feed, location, cluster; none without one.';
+
+create index ticket_geom_idx on tickets.ticket using gist (geom) where geom is not null;
+create index ticket_geog_idx on tickets.ticket using gist (geog) where geog is not null;
+-- Cut, because an index holds no longer ones.
+create index ticket_cluster_idx on tickets.ticket (left(cluster, 255));
+
+--! Included functions/tickets._place_codes.sql
+create or replace function tickets._place_codes()
+  returns text
+  language sql stable
+  set search_path = ''
+as $$
+  /*
+    All network codes as one regular expression, for tickets._clean_place. Where there is no code,
+    it is one that matches nothing.
+  */
+  select coalesce(
+    '(?<![A-Za-z0-9])(?:'
+      || string_agg(c.pattern, '|' order by length(c.pattern) desc, c.code)
+      || ')',
+    '(?!)'
+  )
+  from tickets.place_codes as c;
+$$;
+
+comment on function tickets._place_codes() is 'All network codes as one regular expression.';
+--! EndIncluded functions/tickets._place_codes.sql
+--! Included functions/tickets.clean_place.sql
+create or replace function tickets.clean_place(p_location_name text)
+  returns text
+  language sql stable
+  set search_path = ''
+as $$
+  /*
+    The place that a ticket's location names, which is how tickets.geo_locations knows it: without
+    the network codes of tickets.place_codes, the rest joined by single blanks.
+
+      NW_KILIMANI_FDT12 Argwings Kodhek Rd   KILIMANI Argwings Kodhek Rd
+      ADR_MNT_Rongai SDUS                    Rongai
+
+    Returns    the place, or NULL where nothing is left.
+    Raises     nothing.
+  */
+  select tickets._clean_place(p_location_name, tickets._place_codes());
+$$;
+
+comment on function tickets.clean_place(text) is
+  'The place that a ticket''s location names, without network codes; NULL where nothing is left.';
+--! EndIncluded functions/tickets.clean_place.sql
+--! Included functions/tickets._cluster_points.sql
+create or replace function tickets._cluster_points()
+  returns table (cluster text, geom public.geometry)
+  language sql stable
+as $$
+  /*
+    The point of every name that a ticket's cluster may have: its own, else that of the cluster
+    whose alias it is.
+
+    No `set search_path`, so that the planner takes it apart and looks up single names by index.
+  */
+  select c.cluster, c.used_geom
+  from tickets.geo_clusters as c
+  where c.used_geom is not null
+  union all
+  select a.alias, c.used_geom
+  from tickets.cluster_aliases as a
+  join tickets.geo_clusters as c on c.cluster = a.cluster and c.used_geom is not null
+  where not exists (
+    select from tickets.geo_clusters as own
+    where own.cluster = a.alias and own.used_geom is not null
+  );
+$$;
+
+comment on function tickets._cluster_points() is
+  'The point of every cluster and alias that has one.';
+--! EndIncluded functions/tickets._cluster_points.sql
+--! Included functions/tickets._cluster_point.sql
+create or replace function tickets._cluster_point(p_cluster text)
+  returns public.geometry
+  language sql stable
+  set search_path = ''
+as $$
+  /*
+    The point of a cluster, also under an alias; NULL where it has none.
+  */
+  select c.geom from tickets._cluster_points() as c where c.cluster = p_cluster;
+$$;
+
+comment on function tickets._cluster_point(text) is
+  'The point of a cluster, also under an alias; NULL where it has none.';
+--! EndIncluded functions/tickets._cluster_point.sql
+--! Included functions/tickets._places_of.sql
+create or replace function tickets._places_of(p_clusters text[], p_location_names text[])
+  returns table (cluster text, location_name text, geom public.geometry, source text)
+  language sql stable
+as $$
+  /*
+    Where the gazetteers put tickets: at the point of their place, else of their cluster.
+
+    Takes      distinct pairs of what tickets say, as two arrays; a location may be NULL.
+    Returns    a row a pair: the point, and location or cluster; both NULL where there is none.
+
+    The one definition of it, for one ticket as for all. No `set search_path`, so that the planner
+    takes it apart and joins pairs by the thousand.
+  */
+  select k.cluster, k.location_name, coalesce(l.used_geom, c.geom),
+    case
+      when l.used_geom is not null then 'location'
+      when c.geom is not null then 'cluster'
+    end
+  from unnest(p_clusters, p_location_names) as k (cluster, location_name)
+  left join tickets.geo_locations as l
+    on l.place = tickets._clean_place(k.location_name, (select tickets._place_codes()))
+    and l.cluster = k.cluster
+    and l.used_geom is not null
+  left join tickets._cluster_points() as c on c.cluster = k.cluster;
+$$;
+
+comment on function tickets._places_of(text[], text[]) is
+  'Where the gazetteers put tickets of these clusters and locations.';
+--! EndIncluded functions/tickets._places_of.sql
+--! Included functions/tickets._lock_gazetteers.sql
+create or replace function tickets._lock_gazetteers(p_to_change boolean)
+  returns void
+  language sql volatile
+  set search_path = ''
+as $$
+  /*
+    Keeps what tickets get from the gazetteers true while both change: whoever places tickets shares
+    this lock, whoever changes a gazetteer has it alone, either till the end of the transaction.
+    Waits for the others.
+  */
+  select case
+    when p_to_change
+    then pg_advisory_xact_lock(hashtext('fleettickets'), hashtext('<gazetteers>'))
+    else pg_advisory_xact_lock_shared(hashtext('fleettickets'), hashtext('<gazetteers>'))
+  end;
+$$;
+
+comment on function tickets._lock_gazetteers(boolean) is
+  'Lets those who place tickets and those who change a gazetteer take turns.';
+--! EndIncluded functions/tickets._lock_gazetteers.sql
+--! Included functions/tickets._place_tickets.sql
+create or replace function tickets._place_tickets(p_clusters text[] default null)
+  returns bigint
+  language plpgsql volatile
+  set search_path = ''
+  set plan_cache_mode = force_custom_plan
+  set work_mem = '64MB'
+  set jit = off
+  -- Right after a first load the planner knows nothing of the tickets; by hash it is never far off.
+  set enable_nestloop = off
+  set enable_mergejoin = off
+as $$
+/*
+  Puts the tickets of some clusters, or of all, where the gazetteers say now.
+
+  Returns    how many tickets moved; no other is written.
+  Touches    place_geom and place_source of tickets.ticket. The caller has the lock.
+*/
+declare
+  -- As the index has them, which holds no longer names.
+  v_names constant text[] := array(select left(c, 255) from unnest(p_clusters) as c);
+  v_clusters text[];
+  v_location_names text[];
+  v_moved bigint;
+begin
+  select array_agg(k.cluster), array_agg(k.location_name) into v_clusters, v_location_names
+  from (
+    select distinct t.cluster, t.location_name
+    from tickets.ticket as t
+    where left(t.cluster, 255) = any (v_names)
+      or (p_clusters is null and t.cluster is not null)
+  ) as k;
+
+  -- Spares each row the trigger.
+  perform set_config('tickets.is_placing', 'on', true);
+  with places as materialized (
+    select p.* from tickets._places_of(v_clusters, v_location_names) as p
+  )
+  update tickets.ticket as t
+  set place_geom = p.geom, place_source = p.source
+  from places as p
+  where (left(t.cluster, 255) = any (v_names) or p_clusters is null)
+    and t.cluster = p.cluster
+    and coalesce(t.location_name, '') = coalesce(p.location_name, '')
+    -- As text, because with an empty search_path a geometry has no = of its own.
+    and (t.place_geom::text, t.place_source) is distinct from (p.geom::text, p.source);
+  get diagnostics v_moved = row_count;
+  perform set_config('tickets.is_placing', '', true);
+  return v_moved;
+end;
+$$;
+
+comment on function tickets._place_tickets(text[]) is
+  'Puts the tickets of some clusters, or of all, where the gazetteers say; returns how many moved.';
+--! EndIncluded functions/tickets._place_tickets.sql
+--! Included functions/tickets._place_ticket.sql
+create or replace function tickets._place_ticket()
+  returns trigger
+  language plpgsql volatile security definer
+  set search_path = ''
+as $$
+/*
+  Trigger on tickets.ticket: a ticket that is written by other means than a file gets its place from
+  the gazetteers, whatever the writer says. Applying a file does it for all its tickets at once.
+
+  After the row, although that writes some rows twice: beside a trigger before it, each update of a
+  ticket would compute all of its generated columns anew.
+*/
+begin
+  perform tickets._lock_gazetteers(p_to_change => false),
+    set_config('tickets.is_placing', 'on', true);
+  update tickets.ticket as t
+  set place_geom = p.geom, place_source = p.source
+  from tickets._places_of(array[new.cluster], array[new.location_name]) as p
+  where t.dataset = new.dataset and t.ticket_id = new.ticket_id
+    and (t.place_geom::text, t.place_source) is distinct from (p.geom::text, p.source);
+  perform set_config('tickets.is_placing', '', true);
+  return null;
+end;
+$$;
+
+comment on function tickets._place_ticket() is
+  'Trigger: a ticket written by hand gets its place from the gazetteers.';
+--! EndIncluded functions/tickets._place_ticket.sql
+--! Included functions/tickets._await_gazetteers.sql
+create or replace function tickets._await_gazetteers()
+  returns trigger
+  language plpgsql volatile security definer
+  set search_path = ''
+as $$
+/*
+  Trigger before a gazetteer changes: waits for those who are placing tickets by it, and keeps the
+  next ones waiting till the end of the transaction.
+*/
+begin
+  perform tickets._lock_gazetteers(p_to_change => true);
+  return null;
+end;
+$$;
+
+comment on function tickets._await_gazetteers() is
+  'Trigger: waits for those who are placing tickets by a gazetteer before it changes.';
+--! EndIncluded functions/tickets._await_gazetteers.sql
+--! Included functions/tickets._follow_gazetteer.sql
+create or replace function tickets._follow_gazetteer()
+  returns trigger
+  language plpgsql volatile security definer
+  set search_path = ''
+as $$
+/*
+  Trigger after a gazetteer has changed: its tickets follow, in the same transaction.
+
+  Takes      a query of what counts in the gazetteer's rows, with %s for their name and the cluster
+             that they are about first; without it, every ticket is looked at.
+  Touches    only tickets of clusters for which that has changed.
+*/
+declare
+  v_changed text;
+  v_clusters text[];
+begin
+  if tg_nargs = 0 or tg_op = 'TRUNCATE' then
+    perform tickets._place_tickets();
+    return null;
+  end if;
+
+  v_changed := case tg_op
+    when 'INSERT' then format(tg_argv[0], 'new_rows')
+    when 'DELETE' then format(tg_argv[0], 'old_rows')
+    else
+      format('(%1$s except %2$s) union all (%2$s except %1$s)',
+        format(tg_argv[0], 'old_rows'), format(tg_argv[0], 'new_rows'))
+  end;
+  execute format('select array_agg(distinct c.cluster) from (%s) as c', v_changed) into v_clusters;
+  if v_clusters is not null then
+    perform tickets._place_tickets(
+      v_clusters || array(
+        select a.alias from tickets.cluster_aliases as a where a.cluster = any (v_clusters)
+      )
+    );
+  end if;
+  return null;
+end;
+$$;
+
+comment on function tickets._follow_gazetteer() is
+  'Trigger: the tickets of what has changed in a gazetteer follow, in the same transaction.';
+--! EndIncluded functions/tickets._follow_gazetteer.sql
+--! Included views/tickets.data_quality.sql
+create or replace view tickets.data_quality as
+select t.dataset, t.ticket_id, v.column_name, t.raw ->> v.column_name as value,
+  t.source_key, t.exported_at
+from tickets.ticket as t
+cross join lateral (
+  values
+    ('is_actionable', t.is_actionable is null),
+    ('mttr', t.mttr is null),
+    ('created_at_service', t.created_at_service is null),
+    ('scheduled_at', t.scheduled_at is null),
+    ('closed_at', t.closed_at is null),
+    ('first_seen_at', t.first_seen_at is null),
+    ('last_seen_at', t.last_seen_at is null),
+    ('source_created_at', t.source_created_at is null),
+    ('source_updated_at', t.source_updated_at is null),
+    ('latitude', t.geo_source <> 'feed'),
+    ('longitude', t.geo_source <> 'feed')
+) as v (column_name, is_missing)
+where v.is_missing and t.raw ? v.column_name;
+
+comment on view tickets.data_quality is
+  'Values of the export that did not cast: raw keeps the text, the typed column is NULL.';
+comment on column tickets.data_quality.dataset is 'Dataset.';
+comment on column tickets.data_quality.ticket_id is 'The ticket.';
+comment on column tickets.data_quality.column_name is 'The column that holds no value of its type.';
+comment on column tickets.data_quality.value is 'What the export says instead.';
+comment on column tickets.data_quality.source_key is 'The file that last changed the ticket.';
+comment on column tickets.data_quality.exported_at is 'Export time of that file.';
+--! EndIncluded views/tickets.data_quality.sql
+--! Included views/tickets.overview.sql
+create or replace view tickets.overview as
+select d.dataset,
+  t.tickets,
+  t.open,
+  t.tickets - t.open as closed,
+  t.located,
+  (select count(*) from tickets.closure_events as e where e.dataset = d.dataset)::integer
+    as closures,
+  (select count(*) from tickets.status_events as e where e.dataset = d.dataset)::integer
+    as status_changes,
+  (select count(*) from tickets.rejected_rows as r where r.dataset = d.dataset)::integer
+    as rejected_rows,
+  (select count(*) from tickets.data_quality as q where q.dataset = d.dataset)::integer
+    as bad_values
+from tickets.datasets as d
+cross join lateral (
+  select count(*)::integer as tickets,
+    count(*) filter (where k.is_open)::integer as open,
+    count(k.geom)::integer as located
+  from tickets.ticket as k
+  where k.dataset = d.dataset
+) as t
+order by d.dataset desc;
+
+comment on view tickets.overview is
+  'How much there is of each dataset: tickets, history, oddities.';
+comment on column tickets.overview.dataset is 'Dataset.';
+comment on column tickets.overview.tickets is 'Tickets.';
+comment on column tickets.overview.open is 'Open tickets.';
+comment on column tickets.overview.closed is 'Closed tickets.';
+comment on column tickets.overview.located is 'Tickets with a point.';
+comment on column tickets.overview.closures is 'Closures recorded.';
+comment on column tickets.overview.status_changes is 'Changes of status, team or owner recorded.';
+comment on column tickets.overview.rejected_rows is 'Rows of applied files that are no ticket.';
+comment on column tickets.overview.bad_values is
+  'Values that did not cast, see tickets.data_quality.';
+--! EndIncluded views/tickets.overview.sql
+
+create trigger place_ticket
+  after insert or update on tickets.ticket
+  for each row
+  when (coalesce(current_setting('tickets.is_placing', true), '') <> 'on')
+  execute function tickets._place_ticket();
+
+do $do$
+declare
+  -- What counts in a gazetteer's rows, see tickets._follow_gazetteer.
+  c_gazetteers constant jsonb := '{
+    "geo_clusters": "select cluster, used_geom from %s where used_geom is not null",
+    "geo_locations": "select cluster, place, used_geom from %s where used_geom is not null",
+    "cluster_aliases": "select alias as cluster, cluster as target from %s",
+    "place_codes": null
+  }';
+  v_table text;
+  v_query text;
+  v_event record;
+begin
+  for v_table, v_query in select * from jsonb_each_text(c_gazetteers) loop
+    execute format(
+      $sql$
+        create trigger await_gazetteers
+          before insert or update or delete or truncate on tickets.%I
+          for each statement execute function tickets._await_gazetteers()
+      $sql$,
+      v_table
+    );
+    for v_event in
+      select * from (values
+        ('insert', 'referencing new table as new_rows'),
+        ('update', 'referencing old table as old_rows new table as new_rows'),
+        ('delete', 'referencing old table as old_rows'),
+        ('truncate', '')
+      ) as e (name, transition)
+    loop
+      execute format(
+        $sql$
+          create trigger follow_gazetteer_on_%1$s
+            after %1$s on tickets.%2$I %3$s
+            for each statement execute function tickets._follow_gazetteer(%4$s)
+        $sql$,
+        v_event.name, v_table, v_event.transition, coalesce(quote_literal(v_query), '')
+      );
+    end loop;
+  end loop;
+end;
+$do$;
+
+drop function tickets._empty_staging(text, text[]);
+
+--! Included functions/tickets._empty_staging.sql
+create or replace function tickets._empty_staging(p_dataset text, p_source_keys text[])
+  returns bigint
+  language plpgsql volatile
+  set search_path = ''
+  -- A plan for one dataset alone: a general one locks the staging tables of the others, too.
+  set plan_cache_mode = force_custom_plan
+as $$
+/*
+  Takes applied files out of staging. By deleting: PostgreSQL does not always survive a crash
+  right after the rollback of a transaction that truncated an unlogged table, and a dry run is
+  rolled back.
+
+  Returns    how many rows they had.
+*/
+declare
+  v_rows bigint;
+begin
+  delete from tickets.staging as s
+  where s.dataset = p_dataset and s.source_key = any (p_source_keys);
+  get diagnostics v_rows = row_count;
+  return v_rows;
+end;
+$$;
+
+comment on function tickets._empty_staging(text, text[]) is 'Takes applied files out of staging.';
+--! EndIncluded functions/tickets._empty_staging.sql
+--! Included functions/tickets.apply_staged.sql
+create or replace function tickets.apply_staged(p_dataset text default null)
+  returns setof tickets.applied_file
+  language plpgsql volatile security definer
+  set search_path = ''
+as $$
+/*
+  Applies whatever is staged, for a DBA who has staged a file by hand:
+
+    \copy tickets.inc_staging (<the file's columns>) from 'f.csv' with (format csv, header)
+    select * from tickets.apply_staged();
+
+  Each \copy is a file of its own, named manual:<time of staging>, newer than all that was exported
+  before. `set tickets.source_key = 'manual:2026-06-15T06-20-00'` before the \copy gives it another
+  name and, with a time in it, another place in time. Columns that the \copy does not name keep
+  their last value in raw.
+
+  Takes      a dataset, or NULL for all.
+  Returns    a row a file, in the order applied, where staged = dropped_alarm + dropped_sentinel +
+             rejected + duplicates + stale + inserted + updated + unchanged. No row where nothing is
+             staged.
+  Raises     TK001 unknown dataset, TK002 another run is loading it, TK021 too many rows rejected,
+             TK022 a line break within a ticket_id, TK023 rows of a file were staged meanwhile.
+             Nothing is applied then, staging stays as it is.
+  Touches    tickets, history, ledger; empties what it applied. Never the watermark.
+*/
+declare
+  v_dataset text;
+  v_source_keys text[];
+  v_rows bigint;
+  v_file record;
+  v_result tickets.applied_file;
+begin
+  foreach v_dataset in array tickets._datasets(p_dataset) loop
+    perform tickets._lock_dataset(v_dataset);
+    v_source_keys := '{}';
+    v_rows := 0;
+    for v_file in
+      select * from tickets._staged_files(v_dataset) as f
+      order by f.exported_at, f.source_key collate "C"
+    loop
+      v_result := tickets._apply_file(
+        p_dataset => v_dataset,
+        p_source_key => v_file.source_key,
+        p_exported_at => v_file.exported_at,
+        p_extra_columns => v_file.extra_columns,
+        p_missing_columns => v_file.missing_columns,
+        p_first_line => v_file.first_line
+      );
+      perform tickets._record_file(
+        p_result => v_result,
+        p_exported_at => v_file.exported_at,
+        p_missing_columns => v_file.missing_columns
+      );
+      v_source_keys := v_source_keys || v_file.source_key;
+      v_rows := v_rows + v_result.staged;
+      return next v_result;
+    end loop;
+    if tickets._empty_staging(v_dataset, v_source_keys) <> v_rows then
+      raise exception using
+        errcode = 'TK023',
+        message = format('rows of %s were staged while their file was applied', v_dataset),
+        detail = 'They carry the name of a file that was staged before; nothing was applied, '
+          || 'all of them are still staged.',
+        hint = 'When they are all there: select * from tickets.apply_staged()';
+    end if;
+  end loop;
+end;
+$$;
+
+comment on function tickets.apply_staged(text) is
+  'Applies whatever is staged, of one dataset or all, and returns a row of counts a file.';
+--! EndIncluded functions/tickets.apply_staged.sql
+
+-- History stays as it was observed --------------------------------------------------------------
+
+alter table tickets.status_events
+  add column from_normalized_status text,
+  add column to_normalized_status text;
+comment on column tickets.status_events.from_normalized_status is 'normalized_status before.';
+comment on column tickets.status_events.to_normalized_status is 'normalized_status after.';
+comment on table tickets.status_events is
+  'Each observed change of open/closed, status, team or owner of a known ticket, append-only; a reopening is from_open false, to_open true.';
+
+--! Included functions/tickets._refuse_change.sql
+create or replace function tickets._refuse_change()
+  returns trigger
+  language plpgsql volatile
+  set search_path = ''
+as $$
+/*
+  Keeps a table append-only, as a trigger before each statement that would change or remove rows,
+  whoever runs it.
+
+  Raises     TK039 always.
+*/
+begin
+  raise exception using
+    errcode = 'TK039',
+    message = format('%I.%I is append-only', tg_table_schema, tg_table_name),
+    detail = format('%s is refused, also to the owner; nothing was changed.', tg_op),
+    hint = 'History stays as it was observed. Where the law wants rows erased, the owner can: '
+      || format('alter table %I.%I disable trigger %I', tg_table_schema, tg_table_name, tg_name)
+      || ', and enable it again in the same transaction';
+end;
+$$;
+
+comment on function tickets._refuse_change() is
+  'Trigger: keeps a table append-only by refusing every statement that changes or removes rows.';
+--! EndIncluded functions/tickets._refuse_change.sql
+create trigger closure_events_are_append_only
+  before update or delete or truncate on tickets.closure_events
+  for each statement execute function tickets._refuse_change();
+create trigger status_events_are_append_only
+  before update or delete or truncate on tickets.status_events
+  for each statement execute function tickets._refuse_change();
+
+-- Closures that no file brought -----------------------------------------------------------------
+
+-- Without a key: a row must not be kept out by one that capture_history is just taking away.
+create table tickets.unrecorded_closures (
+  dataset text not null,
+  ticket_id text collate "C" not null
+);
+comment on table tickets.unrecorded_closures is
+  'Tickets that something else than a file has written closed, until capture_history records the closure.';
+comment on column tickets.unrecorded_closures.dataset is 'Dataset of the ticket.';
+comment on column tickets.unrecorded_closures.ticket_id is 'The ticket.';
+
+--! Included functions/tickets._note_closed.sql
+create or replace function tickets._note_closed()
+  returns trigger
+  language plpgsql volatile
+  set search_path = ''
+as $$
+/*
+  Notes a ticket that something else than a file has written closed, so that
+  tickets.capture_history() finds it without a look at all tickets.
+
+  Touches    tickets.unrecorded_closures.
+*/
+begin
+  insert into tickets.unrecorded_closures (dataset, ticket_id)
+  values (new.dataset, new.ticket_id);
+  return null;
+end;
+$$;
+
+comment on function tickets._note_closed() is
+  'Trigger: notes a ticket that something else than a file has written closed.';
+--! EndIncluded functions/tickets._note_closed.sql
+create trigger closed_tickets_are_noted
+  after insert or update of raw on tickets.ticket
+  for each row
+  when (
+    not new.is_open and current_setting('tickets.closures_are_recorded', true) is distinct from 'on'
+  )
+  execute function tickets._note_closed();
+
+insert into tickets.unrecorded_closures (dataset, ticket_id)
+select t.dataset, t.ticket_id
+from tickets.ticket as t
+where not t.is_open
+  and not exists (
+    select from tickets.closure_events as e
+    where e.dataset = t.dataset and e.ticket_id = t.ticket_id
+      and e.closed_at is not distinct from t.closed_at
+  );
+
+-- What the questions go by ----------------------------------------------------------------------
+
+create index ticket_open_idx on tickets.ticket (ticket_id) where is_open;
+create index ticket_opened_at_idx on tickets.ticket (coalesce(created_at_service, first_seen_at));
+create index ticket_open_geog_idx on tickets.ticket using gist (geog)
+  where is_open and is_actionable and geog is not null;
+-- Events are recorded in the order in which tickets are closed, but for the first load.
+create index closure_events_closed_at_idx on tickets.closure_events using brin (closed_at);
+
+-- Functions -------------------------------------------------------------------------------------
+
+--! Included functions/tickets._check_dataset.sql
+create or replace function tickets._check_dataset(p_dataset text)
+  returns void
+  language plpgsql stable
+  set search_path = ''
+as $$
+/*
+  Raises     TK001 where there is no such dataset.
+*/
+begin
+  perform 1 from tickets.datasets as d where d.dataset = p_dataset;
+  if not found then
+    raise exception using
+      errcode = 'TK001',
+      message = format('there is no dataset %L', left(p_dataset, 100)),
+      detail = (select 'Datasets: ' || string_agg(d.dataset, ', ' order by d.dataset) || '.'
+                from tickets.datasets as d),
+      hint = 'Name one of them, in lower case, for example inc';
+  end if;
+end;
+$$;
+
+comment on function tickets._check_dataset(text) is 'TK001 where there is no such dataset.';
+--! EndIncluded functions/tickets._check_dataset.sql
+--! Included functions/tickets._lock_dataset.sql
+create or replace function tickets._lock_dataset(
+  p_dataset text,
+  p_for_session boolean default false
+)
+  returns void
+  language plpgsql volatile
+  set search_path = ''
+as $$
+/*
+  Takes the one lock that loading a dataset needs, without waiting: till the end of the transaction,
+  or of the session. A session that has it may take it again.
+
+  Raises     TK001 where there is no such dataset, TK002 where another session has the lock.
+*/
+declare
+  v_is_locked boolean;
+begin
+  perform tickets._check_dataset(p_dataset);
+  if p_for_session then
+    v_is_locked := pg_try_advisory_lock(hashtext('fleettickets'), hashtext(p_dataset));
+  else
+    v_is_locked := pg_try_advisory_xact_lock(hashtext('fleettickets'), hashtext(p_dataset));
+  end if;
+  if not v_is_locked then
+    raise exception using
+      errcode = 'TK002',
+      message = format('another run is loading %s', p_dataset),
+      detail = 'One run a dataset at a time; nothing was changed.',
+      hint = 'Wait for it to end. Who it is: select pid, application_name, query_start '
+        || 'from pg_stat_activity join pg_locks using (pid) where locktype = ''advisory''';
+  end if;
+end;
+$$;
+
+comment on function tickets._lock_dataset(text, boolean) is
+  'Takes a dataset''s loading lock for the transaction or the session; TK002 where another has it.';
+--! EndIncluded functions/tickets._lock_dataset.sql
+--! Included functions/tickets._capture_day.sql
+create or replace function tickets._capture_day(p_dataset text)
+  returns integer
+  language sql volatile
+  set search_path = ''
+  -- The day is that of Nairobi, wherever the session may be.
+  set timezone = 'Africa/Nairobi'
+as $$
+  /*
+    Brings today's rows of tickets.daily_snapshot up to date, for one dataset. Every file and every
+    run without one comes here: each part goes by an index, none looks at all tickets.
+
+    Returns    how many clusters changed; rows that are right already are not written again.
+  */
+  with recursive today as (
+    -- Once, because a call of the clock for each ticket costs more than all the rest.
+    select tickets._now()::date as day, date_trunc('day', tickets._now()) as begins_at,
+      tickets._now() - make_interval(secs => extract(epoch from d.sla_target)::float8)
+        as breached_before
+    from tickets.datasets as d
+    where d.dataset = p_dataset
+  ),
+  clusters as (
+    -- Each one once, from one to the next in the index. NULL ends it.
+    select (
+      select min(left(t.cluster, 255))
+      from tickets.ticket as t
+      where t.dataset = p_dataset
+    ) as cluster
+    union all
+    select (
+      select min(left(t.cluster, 255))
+      from tickets.ticket as t
+      where t.dataset = p_dataset and left(t.cluster, 255) > c.cluster
+    )
+    from clusters as c
+    where c.cluster is not null
+  ),
+  counted as (
+    select k.cluster,
+      count(*) filter (where k.what = 'open') as open,
+      count(*) filter (where k.what = 'open' and k.is_actionable) as actionable,
+      count(*) filter (where k.what = 'open' and k.is_breached) as breached,
+      count(*) filter (where k.what = 'created') as created,
+      count(*) filter (where k.what = 'closed') as closed
+    from (
+      select 'open' as what, left(t.cluster, 255) as cluster, t.is_actionable,
+        coalesce(t.created_at_service, t.first_seen_at) < y.breached_before as is_breached
+      from tickets.ticket as t
+      cross join today as y
+      where t.dataset = p_dataset and t.is_open
+      union all
+      select 'created', left(t.cluster, 255), null, null
+      from tickets.ticket as t
+      cross join today as y
+      where t.dataset = p_dataset
+        and coalesce(t.created_at_service, t.first_seen_at) >= y.begins_at
+        and coalesce(t.created_at_service, t.first_seen_at) < y.begins_at + interval '1 day'
+      union all
+      select 'closed', left(t.cluster, 255), null, null
+      from tickets.ticket as t
+      cross join today as y
+      where t.dataset = p_dataset
+        and t.closed_at >= y.begins_at and t.closed_at < y.begins_at + interval '1 day'
+      union all
+      -- A cluster of which there is nothing to count today has a row, too.
+      select 'known', c.cluster, null, null
+      from clusters as c
+      where c.cluster is not null
+        or exists (
+          select from tickets.ticket as t
+          where t.dataset = p_dataset and left(t.cluster, 255) is null
+        )
+    ) as k
+    group by k.cluster
+  ),
+  captured as (
+    insert into tickets.daily_snapshot as s (
+      dataset, day, cluster, open, actionable, breached, created, closed
+    )
+    select p_dataset, y.day, c.cluster, c.open, c.actionable, c.breached, c.created, c.closed
+    from counted as c
+    cross join today as y
+    on conflict (day, cluster, dataset) do update set
+      open = excluded.open,
+      actionable = excluded.actionable,
+      breached = excluded.breached,
+      created = excluded.created,
+      closed = excluded.closed,
+      captured_at = excluded.captured_at
+    where (s.open, s.actionable, s.breached, s.created, s.closed)
+      is distinct from
+        (excluded.open, excluded.actionable, excluded.breached, excluded.created, excluded.closed)
+    returning s.cluster
+  ),
+  emptied as (
+    -- A cluster that all tickets have left since the last look.
+    delete from tickets.daily_snapshot as s
+    using today as y
+    where s.dataset = p_dataset and s.day = y.day
+      and not exists (
+        select from counted as c where c.cluster is not distinct from s.cluster
+      )
+    returning s.cluster
+  )
+  select (select count(*) from captured)::integer + (select count(*) from emptied)::integer;
+$$;
+
+comment on function tickets._capture_day(text) is
+  'Brings today''s rows of the daily snapshot of a dataset up to date.';
+--! EndIncluded functions/tickets._capture_day.sql
+--! Included functions/tickets._apply_file.sql
+create or replace function tickets._apply_file(
+  p_dataset text,
+  p_source_key text,
+  p_exported_at timestamptz,
+  p_extra_columns text[] default '{}',
+  p_missing_columns text[] default '{}',
+  p_dropped_lines integer default 0,
+  p_is_snapshot boolean default false,
+  p_first_line bigint default null
+)
+  returns tickets.applied_file
+  language plpgsql volatile
+  set search_path = ''
+  set plan_cache_mode = force_custom_plan
+  set work_mem = '64MB'
+  -- Compiling this statement takes longer than running it.
+  set jit = off
+as $$
+/*
+  Brings the staged rows of one file into tickets.ticket, with all that hangs on it: rejected rows,
+  their places, the order of versions, closure and status events, the day's snapshot.
+
+  Takes      the file by its key, and its export time; the names behind the spare columns; contract
+             columns that the file lacks (tickets keep their last value of them); how many bare
+             EXPORT STOPPED lines were dropped before staging; whether it is a full snapshot; for a
+             file staged by hand, which has no lines but an order, the first of them.
+  Returns    the counts of the file.
+  Raises     TK021 too many rows rejected, TK022 a line break within a ticket_id.
+  Touches    everything but staging and the ledger, which are the caller's. The caller has the lock.
+
+  How versions are ordered. A file's place in time is (exported_at, source_key); within a file the
+  last line of a ticket counts. A ticket says what its newest version says. Its source_key is the
+  first file of the unbroken run of versions that say so, tickets.ticket_repeats has the others of
+  that run, and previous_source_key is the version right before it. A file that comes late only
+  moves these borders, so that any order of files ends in the same row.
+
+  One statement, so that each question is asked once. Its parts see the tables as they were before
+  it, which is how an event knows both sides.
+*/
+declare
+  c_blank constant text := E' \t\r\n';
+  c_version constant tickets.file_version := (p_exported_at, p_source_key);
+  -- Whether equal text of a row means equal content: not where other columns have a say.
+  c_is_whole constant boolean := cardinality(p_extra_columns) + cardinality(p_missing_columns) = 0;
+  v_result tickets.applied_file;
+begin
+  delete from tickets.rejected_rows as r
+  where r.dataset = p_dataset and r.source_key = p_source_key;
+
+  -- The statement asks the gazetteers for all its tickets at once; the trigger would for each.
+  perform tickets._lock_gazetteers(p_to_change => false),
+    set_config('tickets.is_placing', 'on', true);
+
+  -- The planner knows nothing of a table that was filled a moment ago.
+  execute format('analyze tickets.%I (dataset, source_key, line)', p_dataset || '_staging');
+
+  -- Closures are recorded below: the trigger of tickets.ticket need not note them.
+  perform set_config('tickets.closures_are_recorded', 'on', true);
+
+  with staged as materialized (
+    -- Every staged row once: what it is, and a hash of what it says.
+    select s.line,
+      btrim(s.ticket_id, c_blank) collate "C" as ticket_id,
+      case
+        when lower(btrim(s.is_alarm, c_blank)) in ('true', 't', '1', 'yes') then 'alarm'
+        when s.ticket_id ~* '^\s*export stopped' then 'sentinel'
+        when coalesce(btrim(s.ticket_id, c_blank), '') = '' then
+          case when tickets._is_sentinel(s) then 'sentinel' else 'ticket_id is blank' end
+        when btrim(s.ticket_id, c_blank) = 'ticket_id' then 'header repeated'
+        when btrim(s.ticket_id, c_blank) ~ '[\r\n]' then 'line break within ticket_id'
+        when octet_length(s.ticket_id) > 2000 then 'ticket_id is longer than 2000 bytes'
+        else 'ticket'
+      end as kind,
+      case
+        when c_is_whole then
+          hash_record_extended(
+            row(
+              s.normalized_status, s.raw_status, s.bucket, s.is_actionable, s.cluster, s.region,
+              s.location_name, s.assigned_team, s.owner, s.sla_status, s.mttr,
+              s.created_at_service, s.scheduled_at, s.closed_at, s.first_seen_at, s.last_seen_at,
+              s.source_created_at, s.source_updated_at, s.latitude, s.longitude, s.service_type,
+              s.is_alarm, s.is_auto_created, s.is_auto_closed
+            ), 0
+          )
+      end as text_hash
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_source_key
+  ),
+  rejected as (
+    insert into tickets.rejected_rows (dataset, source_key, line, reason, raw)
+    -- By hand, the first row stands on line 2, below the header.
+    select p_dataset, p_source_key, r.line - coalesce(p_first_line - 2, 0), r.kind,
+      tickets._whole_row(s, p_extra_columns)
+    from staged as r
+    join tickets.staging as s
+      on s.dataset = p_dataset and s.source_key = p_source_key and s.line = r.line
+    where r.kind not in ('ticket', 'alarm', 'sentinel')
+  ),
+  newest as (
+    -- The line that counts of each ticket. Flags, and not comparisons, to filter by: the planner
+    -- takes half of the rows to pass those, and a handful to pass these.
+    select n.ticket_id, n.line, n.text_hash
+    from (
+      select r.ticket_id, r.line, r.text_hash,
+        row_number() over (partition by r.ticket_id order by r.line desc) = 1 as is_newest
+      from (select r.*, r.kind = 'ticket' as is_ticket from staged as r offset 0) as r
+      where r.is_ticket
+    ) as n
+    where n.is_newest
+  ),
+  looked_up as (
+    -- Beside what is known of each ticket. Where its seal fits the text, raw need not be built.
+    select n.ticket_id, n.text_hash, f.fits,
+      case
+        when not f.fits then
+          case when c_is_whole then '{}' else tickets._extra_values(s, p_extra_columns) end
+          || case
+            when m.missing = '{}' then tickets._clean_row(s)
+            else tickets._keep_keys(t.raw, m.missing) || (tickets._clean_row(s) - m.missing)
+          end
+      end as raw,
+      t.raw as known_raw, t.ticket_id is not null as is_known, t.exported_at, t.source_key,
+      (t.previous_exported_at, t.previous_source_key)::tickets.file_version as previous,
+      case when t.ticket_id is not null then r.repeats end as repeats,
+      r.ticket_id is not null as has_repeats, t.is_open, t.normalized_status, t.raw_status,
+      t.assigned_team, t.owner
+    from newest as n
+    join tickets.staging as s
+      on s.dataset = p_dataset and s.source_key = p_source_key and s.line = n.line
+    left join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = n.ticket_id
+    left join tickets.ticket_repeats as r on r.dataset = p_dataset and r.ticket_id = n.ticket_id
+    cross join lateral (
+      -- By hand, each row may lack other columns.
+      select case
+        when p_first_line is null or p_missing_columns = '{}' then p_missing_columns
+        else tickets._missing_in_row(s)
+      end as missing
+    ) as m
+    cross join lateral (
+      select coalesce(
+        t.content_seal = n.text_hash # jsonb_hash_extended(t.raw, 0) and t.source_key is not null,
+        false
+      ) as fits
+    ) as f
+    offset 0 -- keeps raw from being built once for each place that names it
+  ),
+  compared as materialized (
+    select l.*,
+      case
+        when not l.is_known then 'inserted'
+        when l.newest > c_version then 'stale'
+        when l.is_same then 'unchanged'
+        else 'updated'
+      end as outcome
+    from (
+      select l.ticket_id, l.raw, l.text_hash, l.is_known, l.previous, l.repeats, l.has_repeats,
+        l.exported_at, l.source_key, l.is_open, l.normalized_status, l.raw_status,
+        l.assigned_team, l.owner,
+        l.fits or (l.raw = l.known_raw and l.source_key is not null) as is_same,
+        -- NULL for a ticket that no file has brought: any file is newer.
+        case
+          when l.repeats is not null then l.repeats[cardinality(l.repeats)]
+          when l.source_key is not null then
+            (l.exported_at, l.source_key)::tickets.file_version
+        end as newest
+      from looked_up as l
+    ) as l
+  ),
+  places as materialized (
+    -- Once for each distinct pair of cluster and location.
+    select p.*
+    from (
+      select array_agg(k.cluster) as clusters, array_agg(k.location_name) as location_names
+      from (
+        select distinct c.raw ->> 'cluster' as cluster, c.raw ->> 'location_name' as location_name
+        from compared as c
+        where c.outcome in ('inserted', 'updated')
+      ) as k
+    ) as k
+    cross join lateral tickets._places_of(k.clusters, k.location_names) as p
+    where p.source is not null
+  ),
+  written as (
+    insert into tickets.ticket as t (
+      dataset, ticket_id, raw, source_key, exported_at,
+      previous_source_key, previous_exported_at, content_seal, place_geom, place_source
+    )
+    select p_dataset, c.ticket_id, c.raw, p_source_key, p_exported_at,
+      (b.version).source_key, (b.version).exported_at,
+      c.text_hash # jsonb_hash_extended(c.raw, 0), p.geom, p.source
+    from compared as c
+    left join places as p
+      on p.cluster = c.raw ->> 'cluster'
+      and coalesce(p.location_name, '') = coalesce(c.raw ->> 'location_name', '')
+    cross join lateral (
+      -- A file that replaces one of the same name replaces its version, too.
+      select case
+        when not c.is_known then null
+        when c.newest < c_version then c.newest
+        when cardinality(c.repeats) > 1 then c.repeats[cardinality(c.repeats) - 1]
+        when cardinality(c.repeats) = 1 then
+          (c.exported_at, c.source_key)::tickets.file_version
+        else c.previous
+      end as version
+    ) as b
+    where c.outcome in ('inserted', 'updated')
+    on conflict (dataset, ticket_id) do update set
+      raw = excluded.raw,
+      source_key = excluded.source_key,
+      exported_at = excluded.exported_at,
+      ingested_at = excluded.ingested_at,
+      previous_source_key = excluded.previous_source_key,
+      previous_exported_at = excluded.previous_exported_at,
+      content_seal = excluded.content_seal,
+      place_geom = excluded.place_geom,
+      place_source = excluded.place_source
+    returning t.ticket_id, t.is_open, t.normalized_status, t.raw_status, t.assigned_team, t.owner,
+      t.closed_at, t.mttr, t.cluster
+  ),
+  come_late as materialized (
+    select c.ticket_id, c.is_same, v.run, v.previous
+    from compared as c
+    cross join lateral tickets._insert_version(
+      (c.exported_at, c.source_key)::tickets.file_version || c.repeats,
+      c.previous, c_version, c.is_same
+    ) as v
+    where c.outcome = 'stale'
+  ),
+  moved as (
+    update tickets.ticket as t set
+      exported_at = (l.run[1]).exported_at,
+      source_key = (l.run[1]).source_key,
+      previous_exported_at = (l.previous).exported_at,
+      previous_source_key = (l.previous).source_key
+    from come_late as l
+    where t.dataset = p_dataset and t.ticket_id = l.ticket_id
+      and (t.exported_at, t.source_key, t.previous_exported_at, t.previous_source_key)
+        is distinct from (
+          (l.run[1]).exported_at, (l.run[1]).source_key,
+          (l.previous).exported_at, (l.previous).source_key
+        )
+  ),
+  repeated as (
+    insert into tickets.ticket_repeats as r (dataset, ticket_id, repeats)
+    select p_dataset, c.ticket_id,
+      case when p_is_snapshot then array[c_version] else c.repeats || c_version end
+    from compared as c
+    where c.outcome = 'unchanged' and c.newest < c_version
+    union all
+    select p_dataset, l.ticket_id, l.run[2:]
+    from come_late as l
+    where cardinality(l.run) > 1
+    on conflict (dataset, ticket_id) do update set repeats = excluded.repeats
+      where r.repeats <> excluded.repeats
+  ),
+  no_more_repeated as (
+    delete from tickets.ticket_repeats as r
+    using (
+      select c.ticket_id from compared as c
+      where c.has_repeats and c.outcome in ('inserted', 'updated')
+      union all
+      select l.ticket_id from come_late as l where cardinality(l.run) = 1
+    ) as gone
+    where r.dataset = p_dataset and r.ticket_id = gone.ticket_id
+  ),
+  status_changes as (
+    insert into tickets.status_events (
+      dataset, ticket_id, from_open, to_open, from_normalized_status, to_normalized_status,
+      from_status, to_status, from_team, to_team, from_owner, to_owner, exported_at, source_key
+    )
+    select p_dataset, w.ticket_id, c.is_open, w.is_open, c.normalized_status, w.normalized_status,
+      c.raw_status, w.raw_status, c.assigned_team, w.assigned_team, c.owner, w.owner,
+      p_exported_at, p_source_key
+    from written as w
+    join compared as c on c.ticket_id = w.ticket_id
+    where c.outcome = 'updated'
+      and (c.is_open, c.normalized_status, c.raw_status, c.assigned_team, c.owner)
+        is distinct from
+          (w.is_open, w.normalized_status, w.raw_status, w.assigned_team, w.owner)
+    order by w.ticket_id
+  ),
+  closed as (
+    insert into tickets.closure_events (
+      dataset, ticket_id, closed_at, mttr, cluster, team, owner, source_key
+    )
+    select p_dataset, w.ticket_id, w.closed_at, w.mttr, w.cluster, w.assigned_team, w.owner,
+      p_source_key
+    from written as w
+    where not w.is_open
+    union all
+    -- A version that comes late may show a closure that a reopening has covered up.
+    select p_dataset, c.ticket_id, tickets.eat_ts(c.raw ->> 'closed_at'),
+      tickets._minutes(c.raw ->> 'mttr'), c.raw ->> 'cluster', c.raw ->> 'assigned_team',
+      c.raw ->> 'owner', p_source_key
+    from compared as c
+    where c.outcome = 'stale' and not c.is_same and not tickets._is_open(c.raw)
+    order by 2
+    on conflict (ticket_id, closed_at, dataset) do nothing
+    returning 1
+  )
+  select p_dataset, p_source_key, r.staged + p_dropped_lines, r.alarm, r.sentinel + p_dropped_lines,
+    r.rejected, r.ticket - c.tickets, c.stale, c.inserted, c.updated, c.unchanged,
+    (select count(*) from closed)
+  into v_result
+  from (
+    select count(*) as staged,
+      count(*) filter (where s.kind = 'alarm') as alarm,
+      count(*) filter (where s.kind = 'sentinel') as sentinel,
+      count(*) filter (where s.kind = 'ticket') as ticket,
+      count(*) filter (where s.kind not in ('alarm', 'sentinel', 'ticket')) as rejected
+    from staged as s
+  ) as r
+  cross join (
+    select count(*) as tickets,
+      count(*) filter (where c.outcome = 'stale') as stale,
+      count(*) filter (where c.outcome = 'inserted') as inserted,
+      count(*) filter (where c.outcome = 'updated') as updated,
+      count(*) filter (where c.outcome = 'unchanged') as unchanged
+    from compared as c
+  ) as c;
+
+  perform set_config('tickets.is_placing', '', true),
+    set_config('tickets.closures_are_recorded', '', true);
+  perform tickets._check_rejected(v_result);
+  perform tickets._capture_day(p_dataset);
+  return v_result;
+end;
+$$;
+
+comment on function tickets._apply_file(
+  text, text, timestamptz, text[], text[], integer, boolean, bigint
+) is
+  'Brings the staged rows of one file into tickets.ticket with its history, and counts them.';
+--! EndIncluded functions/tickets._apply_file.sql
+--! Included functions/tickets.capture_history.sql
+create or replace function tickets.capture_history(p_dataset text default null)
+  returns table (dataset text, closures integer, clusters integer)
+  language plpgsql volatile security definer
+  set search_path = ''
+as $$
+/*
+  Records the closures that are not recorded yet, whoever wrote them, and today's snapshot. Applying
+  a file does this for what the file changed; run by itself it catches up with tickets that were
+  changed by other means. Running it again writes nothing.
+
+  Takes      a dataset, or NULL for all.
+  Returns    a row a dataset: closures newly recorded, clusters whose snapshot changed.
+  Raises     TK001 unknown dataset, TK002 another run is loading it.
+*/
+#variable_conflict use_column
+declare
+  v_dataset text;
+begin
+  foreach v_dataset in array tickets._datasets(p_dataset) loop
+    perform tickets._lock_dataset(v_dataset);
+    with noted as (
+      delete from tickets.unrecorded_closures as u
+      where u.dataset = v_dataset
+      returning u.ticket_id
+    ),
+    recorded as (
+      insert into tickets.closure_events (
+        dataset, ticket_id, closed_at, mttr, cluster, team, owner, source_key
+      )
+      select t.dataset, t.ticket_id, t.closed_at, t.mttr, t.cluster, t.assigned_team, t.owner,
+        t.source_key
+      from tickets.ticket as t
+      where t.dataset = v_dataset and t.ticket_id in (select n.ticket_id from noted as n)
+        and not t.is_open
+      order by t.ticket_id
+      on conflict (ticket_id, closed_at, dataset) do nothing
+      returning 1
+    )
+    select count(*) into closures from recorded;
+    dataset := v_dataset;
+    clusters := tickets._capture_day(v_dataset);
+    return next;
+  end loop;
+end;
+$$;
+
+comment on function tickets.capture_history(text) is
+  'Records closures not recorded yet and today''s snapshot, of one dataset or all.';
+--! EndIncluded functions/tickets.capture_history.sql
+--! Included functions/reporting.fn_backlog.sql
+create or replace function reporting.fn_backlog(
+  p_dataset text,
+  p_from date,
+  p_to date,
+  p_cluster text default null
+)
+  returns table (
+    day date,
+    open integer,
+    actionable integer,
+    breached integer,
+    created integer,
+    closed integer
+  )
+  language plpgsql stable security definer
+  set search_path = ''
+as $$
+/*
+  The backlog day by day, from the daily snapshots: for a chart over time.
+
+  Takes      a dataset; the first and the last day (in Nairobi), at most 3,660 days; a cluster, or
+             NULL for the sum of all.
+  Returns    a row for each day, oldest first, those before the first snapshot and after the last
+             included. A day without a snapshot has NULL for every number: nobody looked. A day with
+             one, in which the cluster has no ticket, has 0.
+  Raises     TK001 unknown dataset, TK035 no such range of days.
+*/
+#variable_conflict use_column
+begin
+  perform tickets._check_dataset(p_dataset);
+  if (isfinite(p_from) and isfinite(p_to) and p_to - p_from between 0 and 3659) is not true then
+    raise exception using
+      errcode = 'TK035',
+      message = format('from %s to %s is no range of days', coalesce(p_from::text, 'NULL'),
+        coalesce(p_to::text, 'NULL')),
+      detail = 'p_from is the first day and p_to the last; a range has 1 to 3,660 days.',
+      hint = 'For example: '
+        || 'select * from reporting.fn_backlog(''inc'', current_date - 30, current_date)';
+  end if;
+
+  return query
+  select y.day,
+    sum(s.open)::integer,
+    sum(s.actionable)::integer,
+    sum(s.breached)::integer,
+    sum(s.created)::integer,
+    sum(s.closed)::integer
+  from (
+    select p_from + n as day from generate_series(0, p_to - p_from) as n
+  ) as y
+  left join lateral (
+    -- The rows of other clusters count 0, so that a day with a snapshot is told from one without.
+    select d.open * r.counts as open, d.actionable * r.counts as actionable,
+      d.breached * r.counts as breached, d.created * r.counts as created,
+      d.closed * r.counts as closed
+    from tickets.daily_snapshot as d
+    cross join lateral (
+      select (p_cluster is null or d.cluster is not distinct from left(p_cluster, 255))::integer
+        as counts
+    ) as r
+    where d.dataset = p_dataset and d.day = y.day
+  ) as s on true
+  group by y.day
+  order by y.day;
+end;
+$$;
+
+comment on function reporting.fn_backlog(text, date, date, text) is
+  'The backlog of a dataset day by day, from the daily snapshots; NULL for days without one.';
+--! EndIncluded functions/reporting.fn_backlog.sql
+--! Included functions/reporting.fn_team_closures.sql
+create or replace function reporting.fn_team_closures(
+  p_dataset text,
+  p_from timestamptz,
+  p_to timestamptz
+)
+  returns table (
+    team text,
+    owner text,
+    closures integer,
+    mttr_median_minutes double precision,
+    mttr_p90_minutes double precision,
+    mttr_mean_minutes double precision,
+    last_closed_at timestamptz
+  )
+  language plpgsql stable security definer
+  set search_path = ''
+as $$
+/*
+  Who closed how many tickets, and how fast, from tickets.closure_events: a ticket that was closed,
+  reopened and closed again counts for each time, for whoever had it then.
+
+  Takes      a dataset; the time from which on, and before which, a ticket was closed. Either may be
+             infinite.
+  Returns    a row for each team and owner, either of them NULL where a closure names none; most
+             closures first, then by the bytes of their names. MTTR is the source's, in minutes with
+             two decimals, over the closures that have one, else NULL. Closures without a time do
+             not count: the same one may be there with its time, too.
+  Raises     TK001 unknown dataset, TK035 no such range of time.
+*/
+#variable_conflict use_column
+begin
+  perform tickets._check_dataset(p_dataset);
+  if (p_from <= p_to) is not true then
+    raise exception using
+      errcode = 'TK035',
+      message = format('from %s to %s is no range of time', coalesce(p_from::text, 'NULL'),
+        coalesce(p_to::text, 'NULL')),
+      detail = 'p_from belongs to the range and p_to does not; neither may be NULL.',
+      hint = 'For example: '
+        || 'select * from reporting.fn_team_closures(''inc'', now() - interval ''7 days'', now())';
+  end if;
+
+  return query
+  select e.team,
+    e.owner,
+    count(*)::integer,
+    round((percentile_cont(0.5) within group (order by e.mttr))::numeric, 2)::double precision,
+    round((percentile_cont(0.9) within group (order by e.mttr))::numeric, 2)::double precision,
+    round(avg(e.mttr), 2)::double precision,
+    max(e.closed_at)
+  from tickets.closure_events as e
+  where e.dataset = p_dataset and e.closed_at >= p_from and e.closed_at < p_to
+  group by e.team, e.owner
+  order by count(*) desc, e.team collate "C", e.owner collate "C";
+end;
+$$;
+
+comment on function reporting.fn_team_closures(text, timestamptz, timestamptz) is
+  'Closures of a dataset in a range of time by team and owner, with the time to repair.';
+--! EndIncluded functions/reporting.fn_team_closures.sql
+--! Included functions/reporting.fn_nearest_tickets.sql
+create or replace function reporting.fn_nearest_tickets(
+  p_lat double precision,
+  p_lng double precision,
+  p_limit integer default 20,
+  p_dataset text default null
+)
+  returns table (
+    dataset text,
+    ticket_id text,
+    metres double precision,
+    normalized_status text,
+    raw_status text,
+    cluster text,
+    region text,
+    location_name text,
+    assigned_team text,
+    owner text,
+    opened_at timestamptz,
+    scheduled_at timestamptz,
+    latitude double precision,
+    longitude double precision,
+    geo_source text
+  )
+  language plpgsql stable security definer
+  set search_path = ''
+  -- A plan for one dataset alone, where one is named.
+  set plan_cache_mode = force_custom_plan
+as $$
+/*
+  The open, actionable tickets around a point: what to do next from here.
+
+  Takes      latitude and longitude in degrees; how many at most, 1 to 1,000; a dataset, or NULL for
+             all.
+  Returns    tickets with a point, the nearest first, those of the same distance by dataset and
+             number. metres is the distance on the spheroid, with a decimal.
+  Raises     TK001 unknown dataset, TK036 a point or a limit out of range.
+*/
+#variable_conflict use_column
+declare
+  v_point public.geography;
+  v_metres double precision;
+begin
+  if p_dataset is not null then
+    perform tickets._check_dataset(p_dataset);
+  end if;
+  if (p_lat between -90 and 90 and p_lng between -180 and 180) is not true then
+    raise exception using
+      errcode = 'TK036',
+      message = format('latitude %s, longitude %s is no point', coalesce(p_lat::text, 'NULL'),
+        coalesce(p_lng::text, 'NULL')),
+      detail = 'A latitude is from -90 to 90 degrees, a longitude from -180 to 180.',
+      hint = 'The latitude comes first. For example: '
+        || 'select * from reporting.fn_nearest_tickets(-1.2921, 36.8219)';
+  end if;
+  if (p_limit between 1 and 1000) is not true then
+    raise exception using
+      errcode = 'TK036',
+      message = format('%s is no number of tickets', coalesce(p_limit::text, 'NULL')),
+      detail = 'p_limit is from 1 to 1,000.',
+      hint = 'For example: select * from reporting.fn_nearest_tickets(-1.2921, 36.8219, 20)';
+  end if;
+  v_point := public.st_setsrid(public.st_makepoint(p_lng, p_lat), 4326)::public.geography;
+
+  -- The index is in the order of distances on a sphere, which are off by up to 0.6 %: it says how
+  -- far to look, and what lies within that is measured. So all of the same distance are seen, too,
+  -- and which of them come first does not depend on the index.
+  select max(n.metres) * 1.015
+  into v_metres
+  from (
+    select t.geog operator(public.<->) v_point as metres
+    from tickets.ticket as t
+    where t.is_open and t.is_actionable and t.geog is not null
+      and (p_dataset is null or t.dataset = p_dataset)
+    order by t.geog operator(public.<->) v_point
+    limit p_limit
+  ) as n;
+
+  return query
+  select t.dataset, t.ticket_id, round(m.metres::numeric, 1)::double precision,
+    t.normalized_status, t.raw_status, t.cluster, t.region, t.location_name, t.assigned_team,
+    t.owner, coalesce(t.created_at_service, t.first_seen_at), t.scheduled_at,
+    t.latitude, t.longitude, t.geo_source
+  from tickets.ticket as t
+  cross join lateral (select public.st_distance(t.geog, v_point) as metres) as m
+  where t.is_open and t.is_actionable and t.geog is not null
+    and (p_dataset is null or t.dataset = p_dataset)
+    and public.st_dwithin(t.geog, v_point, v_metres)
+  order by m.metres, t.dataset collate "C", t.ticket_id
+  limit p_limit;
+end;
+$$;
+
+comment on function reporting.fn_nearest_tickets(
+  double precision, double precision, integer, text
+) is
+  'The open, actionable tickets nearest to a point, with their distance in metres.';
+--! EndIncluded functions/reporting.fn_nearest_tickets.sql
+--! Included functions/reporting.tickets_mvt.sql
+create or replace function reporting.tickets_mvt(
+  z integer,
+  x integer,
+  y integer,
+  query_params json default '{}'
+)
+  returns bytea
+  language plpgsql stable security definer
+  set search_path = ''
+  set timezone = 'Africa/Nairobi'
+  -- A plan for the tile and the filters at hand: one for all of them would go by no index.
+  set plan_cache_mode = force_custom_plan
+as $$
+/*
+  A vector tile of tickets, as pg_tileserv and Martin publish the functions that they find.
+
+  Takes      zoom level (0 to 30), column and row of the tile, in the Web Mercator scheme of all web
+             maps; filters as JSON: dataset, cluster, status (open, closed or all; open if absent).
+             What is NULL or absent does not filter, other keys are left to whom they are meant for.
+  Returns    the tile, layer "tickets", of 4096 units with a margin of 64; no bytes at all where
+             there is no ticket. Times are text of ISO 8601 in Nairobi's time.
+  Raises     TK001 unknown dataset, TK037 no such tile, TK038 filters that say nothing.
+*/
+declare
+  c_extent constant integer := 4096;
+  c_margin constant integer := 64;
+  v_bounds public.geometry;
+  v_dataset text;
+  v_cluster text;
+  v_status text;
+begin
+  if (z between 0 and 30 and x between 0 and (1::bigint << z) - 1
+    and y between 0 and (1::bigint << z) - 1) is not true
+  then
+    raise exception using
+      errcode = 'TK037',
+      message = format('there is no tile %s/%s/%s', coalesce(z::text, 'NULL'),
+        coalesce(x::text, 'NULL'), coalesce(y::text, 'NULL')),
+      detail = 'z is from 0 to 30, x and y from 0 to 2^z - 1.',
+      hint = 'The order is z, x, y. Around Nairobi: select reporting.tickets_mvt(5, 19, 16)';
+  end if;
+  if coalesce(json_typeof(query_params), 'object') <> 'object' then
+    raise exception using
+      errcode = 'TK038',
+      message = format('the query parameters are no JSON object but of type %s',
+        json_typeof(query_params)),
+      detail = format('They are: %s', left(query_params::text, 200)),
+      hint = 'For example: select reporting.tickets_mvt(5, 19, 16, ''{"dataset": "inc"}'')';
+  end if;
+  v_dataset := query_params ->> 'dataset';
+  v_cluster := query_params ->> 'cluster';
+  v_status := coalesce(query_params ->> 'status', 'open');
+  if v_dataset is not null then
+    perform tickets._check_dataset(v_dataset);
+  end if;
+  if v_status not in ('open', 'closed', 'all') then
+    raise exception using
+      errcode = 'TK038',
+      message = format('%L is no status to filter by', left(v_status, 200)),
+      detail = 'A status is open, closed or all.',
+      hint = 'For example: select reporting.tickets_mvt(5, 19, 16, ''{"status": "all"}'')';
+  end if;
+  v_bounds := public.st_tileenvelope(z, x, y);
+
+  return (
+    select coalesce(public.st_asmvt(f, 'tickets', c_extent, 'geom'
+      order by f.dataset, f.ticket_id), '')
+    from (
+      select t.dataset collate "C" as dataset, t.ticket_id, t.normalized_status, t.raw_status,
+        t.bucket, t.is_open, t.is_actionable, t.cluster, t.region, t.location_name,
+        t.assigned_team, t.owner, t.sla_status, t.mttr,
+        to_char(coalesce(t.created_at_service, t.first_seen_at), 'YYYY-MM-DD"T"HH24:MI:SSTZH:TZM')
+          as opened_at,
+        to_char(t.scheduled_at, 'YYYY-MM-DD"T"HH24:MI:SSTZH:TZM') as scheduled_at,
+        to_char(t.closed_at, 'YYYY-MM-DD"T"HH24:MI:SSTZH:TZM') as closed_at,
+        t.geo_source,
+        public.st_asmvtgeom(public.st_transform(t.geom, 3857), v_bounds, c_extent, c_margin)
+          as geom
+      from tickets.ticket as t
+      -- The tile is brought to the tickets, whose index is in degrees. Its margin ends at the edge
+      -- of the world: beyond it, degrees begin anew on the other side.
+      where t.geom operator(public.&&) public.st_transform(
+          public.st_intersection(
+            public.st_tileenvelope(z, x, y, margin => c_margin::double precision / c_extent),
+            public.st_tileenvelope(0, 0, 0)
+          ), 4326
+        )
+        and (v_dataset is null or t.dataset = v_dataset)
+        and (v_cluster is null or t.cluster = v_cluster)
+        and (v_status = 'all' or t.is_open = (v_status = 'open'))
+    ) as f
+  );
+end;
+$$;
+
+-- Martin merges the JSON of a comment into the TileJSON that it serves.
+comment on function reporting.tickets_mvt(integer, integer, integer, json) is
+  '{"description": "INC and CRQ tickets with a point.'
+  ' Filters: dataset, cluster, status (open, closed, all).",'
+  ' "minzoom": 0, "maxzoom": 22,'
+  ' "vector_layers": [{"id": "tickets", "fields": {'
+  '"dataset": "inc or crq", "ticket_id": "number, unique in its dataset",'
+  ' "normalized_status": "text", "raw_status": "text", "bucket": "closed or pending",'
+  ' "is_open": "boolean", "is_actionable": "boolean",'
+  ' "cluster": "text", "region": "text", "location_name": "text",'
+  ' "assigned_team": "text", "owner": "text",'
+  ' "sla_status": "text, of closed tickets", "mttr": "minutes, of closed tickets",'
+  ' "opened_at": "time", "scheduled_at": "time", "closed_at": "time",'
+  ' "geo_source": "where the point comes from"}}]}';
+--! EndIncluded functions/reporting.tickets_mvt.sql
