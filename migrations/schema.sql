@@ -35,6 +35,39 @@ COMMENT ON SCHEMA tickets IS 'Ticket data and its loading: staging, apply functi
 
 
 --
+-- Name: ticket_properties; Type: TYPE; Schema: reporting; Owner: -
+--
+
+CREATE TYPE reporting.ticket_properties AS (
+	dataset text,
+	ticket_id text,
+	normalized_status text,
+	raw_status text,
+	bucket text,
+	is_actionable boolean,
+	cluster text,
+	region text,
+	location_name text,
+	assigned_team text,
+	owner text,
+	sla_status text,
+	sla_state text,
+	mttr integer,
+	opened_at timestamp with time zone,
+	scheduled_at timestamp with time zone,
+	closed_at timestamp with time zone,
+	geo_source text
+);
+
+
+--
+-- Name: TYPE ticket_properties; Type: COMMENT; Schema: reporting; Owner: -
+--
+
+COMMENT ON TYPE reporting.ticket_properties IS 'What a feature says of its ticket: the names and the order of its properties.';
+
+
+--
 -- Name: applied_file; Type: TYPE; Schema: tickets; Owner: -
 --
 
@@ -76,6 +109,1131 @@ CREATE TYPE tickets.file_version AS (
 --
 
 COMMENT ON TYPE tickets.file_version IS 'A file''s place in time. Files are ordered by export time, then by key in byte order.';
+
+
+--
+-- Name: _dashboard(text, text, text, text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: reporting; Owner: -
+--
+
+CREATE FUNCTION reporting._dashboard(p_dataset text, p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET "TimeZone" TO 'Africa/Nairobi'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '128MB'
+    SET jit TO 'off'
+    AS $$
+/*
+  The dashboard of a dataset: open tickets as they stand now, closed ones of a window, numbers of
+  both.
+
+  Takes      the dataset; a cluster as the export writes it, NULL for all; a status, normalized or
+             raw, in any case, NULL or all for every; the window, see reporting._read_window.
+  Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. What is
+             counted is always tickets, each once.
+  Raises     TK031, TK032.
+*/
+declare
+  v_status constant text := nullif(lower(btrim(p_status)), 'all');
+  v_window record;
+  v_from timestamptz;
+  v_to timestamptz;
+begin
+  v_window := reporting._read_window(p_window, p_from, p_to);
+  v_from := v_window.window_from;
+  v_to := v_window.window_to;
+
+  return (
+    with ticket as materialized (
+      -- The one look at the tickets: those that are open, or were opened or closed in the window.
+      select t.ticket_id, t.is_open, t.is_actionable, t.cluster, t.assigned_team, t.owner, t.mttr,
+        t.age, t.sla_state, t.geom is not null as is_located,
+        lower(btrim(t.sla_status)) as sla_status,
+        t.opened_at >= v_from and t.opened_at < v_to as is_created,
+        w.is_closed,
+        case when t.geom is not null and (t.is_open or w.is_closed) then reporting._feature(t) end
+          as feature
+      from tickets.ticket_sla as t
+      cross join lateral (
+        select not t.is_open and t.closed_at >= v_from and t.closed_at < v_to as is_closed
+      ) as w
+      where t.dataset = p_dataset
+        and (p_cluster is null or t.cluster = p_cluster)
+        and (
+          v_status is null
+          or lower(btrim(t.normalized_status)) = v_status
+          or lower(t.raw_status) = v_status
+        )
+        and (t.is_open or w.is_closed or t.opened_at >= v_from and t.opened_at < v_to)
+    ),
+    counted as (
+      select count(*) filter (where t.is_open) as open_total,
+        count(*) filter (where t.is_open and t.is_actionable) as open_actionable,
+        count(*) filter (where t.sla_state = 'within') as open_within,
+        count(*) filter (where t.sla_state = 'at_risk') as open_at_risk,
+        count(*) filter (where t.sla_state = 'breached') as open_breached,
+        count(*) filter (where t.sla_state = 'unknown') as open_unknown,
+        count(*) filter (where t.is_created) as created_in_window,
+        count(*) filter (where t.is_closed) as closed_in_window,
+        percentile_cont(array[0.5, 0.9]) within group (order by t.mttr) filter (where t.is_closed)
+          as mttr_percentiles,
+        avg(t.mttr) filter (where t.is_closed) as mttr_mean,
+        count(*) filter (where t.is_closed and t.sla_status = 'met') as sla_met,
+        count(*) filter (where t.is_closed and t.sla_status = 'breached') as sla_breached,
+        count(*) filter (where t.age < interval '4 hours') as lt_4h,
+        count(*) filter (where t.age >= interval '4 hours' and t.age < interval '24 hours')
+          as h4_24h,
+        count(*) filter (where t.age >= interval '24 hours' and t.age < interval '3 days')
+          as d1_3d,
+        count(*) filter (where t.age >= interval '3 days' and t.age < interval '7 days') as d3_7d,
+        count(*) filter (where t.age >= interval '7 days') as gt_7d,
+        count(*) filter (where t.is_open and t.is_located) as open_located,
+        json_agg(t.feature order by t.ticket_id) filter (where t.is_located and t.is_open)
+          as open_features,
+        json_agg(t.feature order by t.ticket_id) filter (where t.is_located and t.is_closed)
+          as closed_features
+      from ticket as t
+    ),
+    grouped as (
+      -- Medians come after the grouping: an ordered aggregate in it would have it sort all tickets
+      -- by name three times.
+      select grouping(t.cluster, t.assigned_team, t.owner) as ungrouped,
+        coalesce(t.cluster, t.assigned_team, t.owner) as name,
+        count(*) filter (where t.is_open) as open,
+        count(*) filter (where t.is_closed) as closed,
+        array_agg(t.mttr) filter (where t.is_closed) as mttrs,
+        count(*) filter (where t.is_closed and t.sla_status = 'breached') as sla_breached
+      from ticket as t
+      where t.is_open or t.is_closed
+      group by grouping sets ((t.cluster), (t.assigned_team), (t.owner))
+    ),
+    listed as (
+      select json_agg(e.entry order by e.place) filter (where e.ungrouped = b'011'::integer)
+          as by_cluster,
+        json_agg(e.entry order by e.place) filter (where e.ungrouped = b'101'::integer)
+          as by_team,
+        json_agg(e.entry order by e.place) filter (where e.ungrouped = b'110'::integer)
+          as by_owner
+      from (
+        select g.ungrouped,
+          row_number() over (order by g.open desc, g.closed desc, g.name collate "C") as place,
+          json_build_object(
+            'name', g.name,
+            'open', g.open,
+            'closed', g.closed,
+            'mttr_median_minutes', (
+              select trim_scale(
+                round((percentile_cont(0.5) within group (order by m.mttr))::numeric, 2)
+              )
+              from unnest(g.mttrs) as m (mttr)
+            ),
+            'sla_breached', g.sla_breached
+          ) as entry
+        from grouped as g
+      ) as e
+    )
+    select json_build_object(
+      'filters', json_build_object(
+        'dataset', p_dataset,
+        'cluster', p_cluster,
+        'status', v_status,
+        'window', v_window.window_text,
+        'from', case when isfinite(v_from) then v_from end,
+        'to', case when isfinite(v_to) then v_to end
+      ),
+      'open', json_build_object(
+        'type', 'FeatureCollection',
+        'features', coalesce(c.open_features, '[]')
+      ),
+      'closed', json_build_object(
+        'type', 'FeatureCollection',
+        'features', coalesce(c.closed_features, '[]')
+      ),
+      'metrics', json_build_object(
+        'open_total', c.open_total,
+        'open_actionable', c.open_actionable,
+        'open_within', c.open_within,
+        'open_at_risk', c.open_at_risk,
+        'open_breached', c.open_breached,
+        'open_unknown', c.open_unknown,
+        'created_in_window', c.created_in_window,
+        'closed_in_window', c.closed_in_window,
+        'reopened_in_window', (
+          select count(distinct e.ticket_id)
+          from tickets.status_events as e
+          join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = e.ticket_id
+          where e.dataset = p_dataset
+            and not e.from_open and e.to_open
+            and e.exported_at >= v_from and e.exported_at < v_to
+            and (p_cluster is null or t.cluster = p_cluster)
+            and (
+              v_status is null
+              or lower(btrim(t.normalized_status)) = v_status
+              or lower(t.raw_status) = v_status
+            )
+        ),
+        'mttr_median_minutes', trim_scale(round(c.mttr_percentiles[1]::numeric, 2)),
+        'mttr_p90_minutes', trim_scale(round(c.mttr_percentiles[2]::numeric, 2)),
+        'mttr_mean_minutes', trim_scale(round(c.mttr_mean, 2)),
+        'sla_met', c.sla_met,
+        'sla_breached', c.sla_breached,
+        'aging', json_build_object(
+          'lt_4h', c.lt_4h,
+          'h4_24h', c.h4_24h,
+          'd1_3d', c.d1_3d,
+          'd3_7d', c.d3_7d,
+          'gt_7d', c.gt_7d,
+          'unknown', c.open_unknown
+        ),
+        'located_pct', trim_scale(round(100.0 * c.open_located / nullif(c.open_total, 0), 2))
+      ),
+      'by_cluster', coalesce(l.by_cluster, '[]'),
+      'by_team', coalesce(l.by_team, '[]'),
+      'by_owner', coalesce(l.by_owner, '[]'),
+      'freshness', reporting._freshness(p_dataset)
+    )
+    from counted as c
+    cross join listed as l
+  );
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _dashboard(p_dataset text, p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone); Type: COMMENT; Schema: reporting; Owner: -
+--
+
+COMMENT ON FUNCTION reporting._dashboard(p_dataset text, p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone) IS 'The dashboard of a dataset: open tickets, closed ones of a window, numbers of both.';
+
+
+--
+-- Name: _boolean(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._boolean(p_text text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    A flag of the export: true/t/1/yes and false/f/0/no in any case, with or without blanks around.
+
+    Returns    the boolean, or NULL for anything else.
+    Raises     nothing.
+  */
+  select case
+    when lower(btrim(p_text, E' \t\r\n')) in ('true', 't', '1', 'yes') then true
+    when lower(btrim(p_text, E' \t\r\n')) in ('false', 'f', '0', 'no') then false
+  end;
+$$;
+
+
+--
+-- Name: FUNCTION _boolean(p_text text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._boolean(p_text text) IS 'A flag of the export as a boolean; NULL for anything that is not a flag.';
+
+
+--
+-- Name: _feed_point(text, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._feed_point(p_latitude text, p_longitude text) RETURNS public.geometry
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    AS $_$
+/*
+  The point that a ticket's own coordinates name, in degrees (WGS 84).
+
+  Returns    the point, or NULL where a coordinate is no plain decimal number or out of range, and
+             for 0,0, which is what the feed writes when it knows nothing.
+  Raises     nothing.
+*/
+declare
+  -- Digits and blanks by name: what \d and \s take in depends on the locale, casts do not follow.
+  c_degrees constant text := '^[ \t\r\n]*[+-]?[0-9]{1,3}(\.[0-9]{1,20})?[ \t\r\n]*$';
+  v_latitude float8;
+  v_longitude float8;
+begin
+  if p_latitude !~ c_degrees
+    or p_longitude !~ c_degrees
+  then
+    return null;
+  end if;
+  v_latitude := p_latitude::float8;
+  v_longitude := p_longitude::float8;
+  if abs(v_latitude) > 90 or abs(v_longitude) > 180 or (v_latitude = 0 and v_longitude = 0) then
+    return null;
+  end if;
+  return public.st_setsrid(public.st_makepoint(v_longitude, v_latitude), 4326);
+end;
+$_$;
+
+
+--
+-- Name: FUNCTION _feed_point(p_latitude text, p_longitude text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) IS 'The point that a ticket''s coordinates name; NULL if missing, out of range or 0,0.';
+
+
+--
+-- Name: _is_open(jsonb); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._is_open(p_raw jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    Whether a ticket is open: what its bucket says, else whether it lacks a closing time.
+
+    Returns    never NULL for a ticket.
+    Raises     nothing.
+  */
+  select case lower(btrim(p_raw ->> 'bucket', E' \t\r\n'))
+    when 'closed' then false
+    when 'pending' then true
+    else tickets.eat_ts(p_raw ->> 'closed_at') is null
+  end;
+$$;
+
+
+--
+-- Name: FUNCTION _is_open(p_raw jsonb); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._is_open(p_raw jsonb) IS 'Whether a ticket is open: by its bucket, else while it has no closing time.';
+
+
+--
+-- Name: _minutes(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._minutes(p_text text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$
+  /*
+    A duration of the export (`mttr`): digits with an optional fraction, in minutes.
+
+    Returns    whole minutes, half rounded up, or NULL for anything else (`n/a`, `1e3`, `-5`) and
+               for what no integer can hold.
+    Raises     nothing.
+  */
+  -- Nested, because only CASE promises not to cast before it has looked.
+  select case
+    when btrim(p_text, E' \t\r\n') ~ '^[0-9]{1,40}(\.[0-9]{1,40})?$' then
+      case
+        when round(btrim(p_text, E' \t\r\n')::numeric) <= 2147483647
+        then round(btrim(p_text, E' \t\r\n')::numeric)::integer
+      end
+  end;
+$_$;
+
+
+--
+-- Name: FUNCTION _minutes(p_text text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._minutes(p_text text) IS 'A duration of the export in whole minutes, half rounded up; NULL if it is no number.';
+
+
+--
+-- Name: _now(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._now() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  /*
+    The one clock of this schema: the start of the transaction, or the instant in the setting
+    `tickets.now`, with which a test stands still in time.
+  */
+  select coalesce(nullif(current_setting('tickets.now', true), '')::timestamptz, now());
+$$;
+
+
+--
+-- Name: FUNCTION _now(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._now() IS 'The clock of this schema: now(), or the setting tickets.now where a test has frozen time.';
+
+
+--
+-- Name: eat_ts(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.eat_ts(p_text text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    AS $_$
+/*
+  The instant that a timestamp of the export means.
+
+  Takes      `YYYY-MM-DD`, optionally with `HH:MM`, `HH:MM:SS` or `HH:MM:SS.f` after a blank or a
+             `T`, optionally with `Z` or an offset (`+03`, `+03:00`, `+0300`) after that.
+             Without an offset it is wall time in Nairobi (EAT, UTC+3, no daylight saving).
+  Returns    the instant, or NULL where the text is no timestamp (`2026-02-30`, `yesterday`, ``).
+  Raises     nothing.
+
+  The stored columns of tickets.ticket are generated by this function, so its answer must depend on
+  its argument alone. The casts below are marked stable in the catalogue because of DateStyle and
+  TimeZone; on the year-first text that the patterns let through, with its zone stated, neither
+  setting has a say. No `set search_path` here: it would cost more than the function itself, and
+  every name resolves in pg_catalog.
+*/
+declare
+  v_text text;
+  v_day integer;
+begin
+  -- What the export nearly always writes, on a day that every month has: one pattern, one cast.
+  -- Digits by name: what \d takes in depends on the locale, and casts do not follow.
+  if p_text ~ ('^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])'
+               ' ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$')
+  then
+    return p_text::timestamp at time zone 'Africa/Nairobi';
+  end if;
+
+  v_text := btrim(p_text, E' \t\r\n');
+  if v_text !~ ('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])'
+                '([ Tt]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?'
+                ' ?([Zz]|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?$')
+    or v_text like '0000%'
+  then
+    return null;
+  end if;
+  v_day := substr(v_text, 9, 2)::integer;
+  if v_day > 28
+    and v_day > extract(
+      day from make_date(substr(v_text, 1, 4)::integer, substr(v_text, 6, 2)::integer, 1)
+        + interval '1 month' - interval '1 day'
+    )
+  then
+    return null;
+  end if;
+
+  if length(v_text) > 10 and v_text ~ '([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)$' then
+    return v_text::timestamptz;
+  end if;
+  return v_text::timestamp at time zone 'Africa/Nairobi';
+end;
+$_$;
+
+
+--
+-- Name: FUNCTION eat_ts(p_text text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.eat_ts(p_text text) IS 'The instant that a timestamp of the export means: EAT unless it says else; NULL if it is none.';
+
+
+
+
+--
+-- Name: datasets; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.datasets (
+    dataset text NOT NULL,
+    key_prefix text NOT NULL,
+    sla_target interval NOT NULL,
+    sla_at_risk_share numeric DEFAULT 0.75 NOT NULL,
+    max_rejected_share numeric DEFAULT 0.10 NOT NULL,
+    CONSTRAINT dataset_is_a_lower_case_name CHECK ((dataset ~ '^[a-z][a-z0-9_]{0,30}$'::text)),
+    CONSTRAINT key_prefix_ends_with_a_slash CHECK ((key_prefix ~~ '_%/'::text)),
+    CONSTRAINT max_rejected_share_is_a_share CHECK (((max_rejected_share >= (0)::numeric) AND (max_rejected_share <= (1)::numeric))),
+    CONSTRAINT sla_at_risk_share_is_a_share CHECK (((sla_at_risk_share >= (0)::numeric) AND (sla_at_risk_share <= (1)::numeric))),
+    CONSTRAINT sla_target_is_positive CHECK ((sla_target > '00:00:00'::interval))
+);
+
+
+--
+-- Name: TABLE datasets; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.datasets IS 'Configuration, a row a dataset. A further dataset is one row here and a partition of ticket, staging and daily_snapshot.';
+
+
+--
+-- Name: COLUMN datasets.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.datasets.dataset IS 'Name of the dataset: inc, crq.';
+
+
+--
+-- Name: COLUMN datasets.key_prefix; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.datasets.key_prefix IS 'Where its objects are in the bucket; change files are below changes/, the archive is processed/.';
+
+
+--
+-- Name: COLUMN datasets.sla_target; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.datasets.sla_target IS 'Age beyond which an open ticket is breached.';
+
+
+--
+-- Name: COLUMN datasets.sla_at_risk_share; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.datasets.sla_at_risk_share IS 'Share of sla_target from which an open ticket is at risk.';
+
+
+--
+-- Name: COLUMN datasets.max_rejected_share; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.datasets.max_rejected_share IS 'A file with a larger share of rejected rows is refused as a whole.';
+
+
+--
+-- Name: ticket; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.ticket (
+    dataset text NOT NULL,
+    ticket_id text NOT NULL COLLATE pg_catalog."C",
+    raw jsonb NOT NULL,
+    normalized_status text GENERATED ALWAYS AS ((raw ->> 'normalized_status'::text)) STORED,
+    raw_status text GENERATED ALWAYS AS ((raw ->> 'raw_status'::text)) STORED,
+    bucket text GENERATED ALWAYS AS ((raw ->> 'bucket'::text)) STORED,
+    is_actionable boolean GENERATED ALWAYS AS (tickets._boolean((raw ->> 'is_actionable'::text))) STORED,
+    is_open boolean GENERATED ALWAYS AS (tickets._is_open(raw)) STORED,
+    cluster text GENERATED ALWAYS AS ((raw ->> 'cluster'::text)) STORED COLLATE pg_catalog."C",
+    region text GENERATED ALWAYS AS ((raw ->> 'region'::text)) STORED,
+    location_name text GENERATED ALWAYS AS ((raw ->> 'location_name'::text)) STORED,
+    assigned_team text GENERATED ALWAYS AS ((raw ->> 'assigned_team'::text)) STORED,
+    owner text GENERATED ALWAYS AS ((raw ->> 'owner'::text)) STORED,
+    sla_status text GENERATED ALWAYS AS ((raw ->> 'sla_status'::text)) STORED,
+    mttr integer GENERATED ALWAYS AS (tickets._minutes((raw ->> 'mttr'::text))) STORED,
+    created_at_service timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'created_at_service'::text))) STORED,
+    scheduled_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'scheduled_at'::text))) STORED,
+    closed_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'closed_at'::text))) STORED,
+    first_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'first_seen_at'::text))) STORED,
+    last_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'last_seen_at'::text))) STORED,
+    source_created_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_created_at'::text))) STORED,
+    source_updated_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_updated_at'::text))) STORED,
+    source_key text COLLATE pg_catalog."C",
+    exported_at timestamp with time zone,
+    ingested_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
+    previous_source_key text COLLATE pg_catalog."C",
+    previous_exported_at timestamp with time zone,
+    content_seal bigint,
+    place_geom public.geometry(Point,4326),
+    place_source text,
+    geom public.geometry(Point,4326) GENERATED ALWAYS AS (COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom)) STORED,
+    geog public.geography(Point,4326) GENERATED ALWAYS AS ((COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))::public.geography) STORED,
+    latitude double precision GENERATED ALWAYS AS (public.st_y(COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))) STORED,
+    longitude double precision GENERATED ALWAYS AS (public.st_x(COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))) STORED,
+    geo_source text GENERATED ALWAYS AS (
+CASE
+    WHEN (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)) IS NOT NULL) THEN 'feed'::text
+    ELSE COALESCE(place_source, 'none'::text)
+END) STORED,
+    CONSTRAINT a_place_has_a_source CHECK (((place_geom IS NULL) = (place_source IS NULL))),
+    CONSTRAINT place_source_is_known CHECK ((place_source = ANY (ARRAY['location'::text, 'cluster'::text]))),
+    CONSTRAINT raw_is_an_object CHECK ((jsonb_typeof(raw) = 'object'::text)),
+    CONSTRAINT ticket_id_agrees_with_raw CHECK (((raw ->> 'ticket_id'::text) = ticket_id))
+)
+PARTITION BY LIST (dataset);
+
+
+--
+-- Name: TABLE ticket; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.ticket IS 'Every ticket of every dataset, one row each: what the newest file that carried it said.';
+
+
+--
+-- Name: COLUMN ticket.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.dataset IS 'Dataset, tickets.datasets.dataset.';
+
+
+--
+-- Name: COLUMN ticket.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.ticket_id IS 'Number of the ticket in the source, unique in its dataset.';
+
+
+--
+-- Name: COLUMN ticket.raw; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.raw IS 'The cleaned row of the export as text values, the source of truth; the columns below are derived from it.';
+
+
+--
+-- Name: COLUMN ticket.normalized_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.normalized_status IS 'Status as the export normalizes it.';
+
+
+--
+-- Name: COLUMN ticket.raw_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.raw_status IS 'Status as the source has it, trimmed, upper case.';
+
+
+--
+-- Name: COLUMN ticket.bucket; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.bucket IS 'closed or pending, as exported.';
+
+
+--
+-- Name: COLUMN ticket.is_actionable; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.is_actionable IS 'Whether the field team can act on it; NULL if unstated.';
+
+
+--
+-- Name: COLUMN ticket.is_open; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.is_open IS 'bucket closed: false; pending: true; else whether closed_at is missing.';
+
+
+--
+-- Name: COLUMN ticket.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.cluster IS 'Network cluster.';
+
+
+--
+-- Name: COLUMN ticket.region; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.region IS 'Region, trimmed, lower case.';
+
+
+--
+-- Name: COLUMN ticket.location_name; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.location_name IS 'Location as written in the source, network codes included.';
+
+
+--
+-- Name: COLUMN ticket.assigned_team; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.assigned_team IS 'Team it is assigned to.';
+
+
+--
+-- Name: COLUMN ticket.owner; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.owner IS 'Person it is assigned to.';
+
+
+--
+-- Name: COLUMN ticket.sla_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.sla_status IS 'The source''s own SLA verdict; meaningful for closed tickets only.';
+
+
+--
+-- Name: COLUMN ticket.mttr; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.mttr IS 'Time to repair in minutes, rounded half up; NULL until closed.';
+
+
+--
+-- Name: COLUMN ticket.created_at_service; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.created_at_service IS 'When the customer''s fault or order began.';
+
+
+--
+-- Name: COLUMN ticket.scheduled_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.scheduled_at IS 'Appointment.';
+
+
+--
+-- Name: COLUMN ticket.closed_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.closed_at IS 'When it was closed.';
+
+
+--
+-- Name: COLUMN ticket.first_seen_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.first_seen_at IS 'When the export first saw it.';
+
+
+--
+-- Name: COLUMN ticket.last_seen_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.last_seen_at IS 'When the export last saw it.';
+
+
+--
+-- Name: COLUMN ticket.source_created_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.source_created_at IS 'When the source system created it.';
+
+
+--
+-- Name: COLUMN ticket.source_updated_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.source_updated_at IS 'When the source system last touched it.';
+
+
+--
+-- Name: COLUMN ticket.source_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.source_key IS 'The file that last changed it: the first one to say what the newest one says.';
+
+
+--
+-- Name: COLUMN ticket.exported_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.exported_at IS 'Export time of source_key.';
+
+
+--
+-- Name: COLUMN ticket.ingested_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.ingested_at IS 'When this content was written here.';
+
+
+--
+-- Name: COLUMN ticket.previous_source_key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.previous_source_key IS 'The newest file older than source_key that said something else of it.';
+
+
+--
+-- Name: COLUMN ticket.previous_exported_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.previous_exported_at IS 'Export time of previous_source_key.';
+
+
+--
+-- Name: COLUMN ticket.content_seal; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.content_seal IS 'Hash of the staged text that raw was made from, xor the hash of raw: while it fits, the same text needs no second look.';
+
+
+--
+-- Name: COLUMN ticket.place_geom; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.place_geom IS 'Point that the gazetteers have for its place or cluster, whether used or not.';
+
+
+--
+-- Name: COLUMN ticket.place_source; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.place_source IS 'Which of them: location or cluster.';
+
+
+--
+-- Name: COLUMN ticket.geom; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.geom IS 'Point, WGS 84: its own coordinates, else of its place, else of its cluster.';
+
+
+--
+-- Name: COLUMN ticket.geog; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.geog IS 'geom as geography, for distances in metres.';
+
+
+--
+-- Name: COLUMN ticket.latitude; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.latitude IS 'Latitude of geom in degrees.';
+
+
+--
+-- Name: COLUMN ticket.longitude; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.longitude IS 'Longitude of geom in degrees.';
+
+
+--
+-- Name: COLUMN ticket.geo_source; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket.geo_source IS 'Where geom comes from: feed, location, cluster; none without one.';
+
+
+--
+-- Name: ticket_sla; Type: VIEW; Schema: tickets; Owner: -
+--
+
+CREATE VIEW tickets.ticket_sla AS
+ SELECT t.dataset,
+    t.ticket_id,
+    t.normalized_status,
+    t.raw_status,
+    t.bucket,
+    t.is_open,
+    t.is_actionable,
+    t.cluster,
+    t.region,
+    t.location_name,
+    t.assigned_team,
+    t.owner,
+    t.sla_status,
+    t.mttr,
+    t.scheduled_at,
+    t.closed_at,
+    o.opened_at,
+        CASE
+            WHEN t.is_open THEN (d.now - o.opened_at)
+            ELSE NULL::interval
+        END AS age,
+    (o.opened_at + d.target) AS due_at,
+        CASE
+            WHEN (NOT t.is_open) THEN NULL::text
+            WHEN (o.opened_at IS NULL) THEN 'unknown'::text
+            WHEN ((o.opened_at + d.target) < d.now) THEN 'breached'::text
+            WHEN ((o.opened_at + d.at_risk_from) <= d.now) THEN 'at_risk'::text
+            ELSE 'within'::text
+        END AS sla_state,
+    t.geo_source,
+    t.geom
+   FROM ((tickets.ticket t
+     JOIN ( SELECT c.dataset,
+            n.now,
+            make_interval(secs => (EXTRACT(epoch FROM c.sla_target))::double precision) AS target,
+            make_interval(secs => ((EXTRACT(epoch FROM c.sla_target) * c.sla_at_risk_share))::double precision) AS at_risk_from
+           FROM (tickets.datasets c
+             CROSS JOIN ( SELECT COALESCE((NULLIF(current_setting('tickets.now'::text, true), ''::text))::timestamp with time zone, now()) AS now) n)
+         OFFSET 0) d ON ((d.dataset = t.dataset)))
+     CROSS JOIN LATERAL ( SELECT COALESCE(t.created_at_service, t.first_seen_at) AS opened_at) o);
+
+
+--
+-- Name: VIEW ticket_sla; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON VIEW tickets.ticket_sla IS 'Every ticket: when it was opened, when it is due, how an open one stands against its target.';
+
+
+--
+-- Name: COLUMN ticket_sla.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.dataset IS 'Dataset, tickets.datasets.dataset.';
+
+
+--
+-- Name: COLUMN ticket_sla.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.ticket_id IS 'Number of the ticket in the source, unique in its dataset.';
+
+
+--
+-- Name: COLUMN ticket_sla.normalized_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.normalized_status IS 'Status as the export normalizes it.';
+
+
+--
+-- Name: COLUMN ticket_sla.raw_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.raw_status IS 'Status as the source has it, trimmed, upper case.';
+
+
+--
+-- Name: COLUMN ticket_sla.bucket; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.bucket IS 'closed or pending, as exported.';
+
+
+--
+-- Name: COLUMN ticket_sla.is_open; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.is_open IS 'bucket closed: false; pending: true; else whether closed_at is missing.';
+
+
+--
+-- Name: COLUMN ticket_sla.is_actionable; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.is_actionable IS 'Whether the field team can act on it; NULL if unstated.';
+
+
+--
+-- Name: COLUMN ticket_sla.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.cluster IS 'Network cluster.';
+
+
+--
+-- Name: COLUMN ticket_sla.region; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.region IS 'Region, trimmed, lower case.';
+
+
+--
+-- Name: COLUMN ticket_sla.location_name; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.location_name IS 'Location as written in the source, network codes included.';
+
+
+--
+-- Name: COLUMN ticket_sla.assigned_team; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.assigned_team IS 'Team it is assigned to.';
+
+
+--
+-- Name: COLUMN ticket_sla.owner; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.owner IS 'Person it is assigned to.';
+
+
+--
+-- Name: COLUMN ticket_sla.sla_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.sla_status IS 'The source''s own SLA verdict; meaningful for closed tickets only.';
+
+
+--
+-- Name: COLUMN ticket_sla.mttr; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.mttr IS 'Time to repair in minutes, rounded half up; NULL until closed.';
+
+
+--
+-- Name: COLUMN ticket_sla.scheduled_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.scheduled_at IS 'Appointment.';
+
+
+--
+-- Name: COLUMN ticket_sla.closed_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.closed_at IS 'When it was closed.';
+
+
+--
+-- Name: COLUMN ticket_sla.opened_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.opened_at IS 'created_at_service, else first_seen_at.';
+
+
+--
+-- Name: COLUMN ticket_sla.age; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.age IS 'How long it has been open; NULL for a closed one.';
+
+
+--
+-- Name: COLUMN ticket_sla.due_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.due_at IS 'opened_at and the sla_target of its dataset.';
+
+
+--
+-- Name: COLUMN ticket_sla.sla_state; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.sla_state IS 'Of an open ticket: within, at_risk, breached, or unknown without opened_at; NULL if closed.';
+
+
+--
+-- Name: COLUMN ticket_sla.geo_source; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.geo_source IS 'Where geom comes from: feed, location, cluster; none without one.';
+
+
+--
+-- Name: COLUMN ticket_sla.geom; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ticket_sla.geom IS 'Point, WGS 84: its own coordinates, else of its place, else of its cluster.';
+
+
+--
+-- Name: _feature(tickets.ticket_sla); Type: FUNCTION; Schema: reporting; Owner: -
+--
+
+CREATE FUNCTION reporting._feature(p_ticket tickets.ticket_sla) RETURNS json
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  /*
+    A ticket with a point as a GeoJSON feature (RFC 7946).
+
+    The properties are a row of a type: that takes half the time of naming each of them to
+    json_build_object. No `set search_path` here: it would keep the function from being inlined into
+    the query that calls it.
+  */
+  select json_build_object(
+    'type', 'Feature',
+    'id', p_ticket.ticket_id,
+    'geometry', public.st_asgeojson(p_ticket.geom, 6)::json,
+    'properties', row(
+      p_ticket.dataset, p_ticket.ticket_id, p_ticket.normalized_status, p_ticket.raw_status,
+      p_ticket.bucket, p_ticket.is_actionable, p_ticket.cluster, p_ticket.region,
+      p_ticket.location_name, p_ticket.assigned_team, p_ticket.owner, p_ticket.sla_status,
+      p_ticket.sla_state, p_ticket.mttr, p_ticket.opened_at, p_ticket.scheduled_at,
+      p_ticket.closed_at, p_ticket.geo_source
+    )::reporting.ticket_properties
+  );
+$$;
+
+
+--
+-- Name: FUNCTION _feature(p_ticket tickets.ticket_sla); Type: COMMENT; Schema: reporting; Owner: -
+--
+
+COMMENT ON FUNCTION reporting._feature(p_ticket tickets.ticket_sla) IS 'A ticket with a point as a GeoJSON feature.';
+
+
+--
+-- Name: _freshness(text); Type: FUNCTION; Schema: reporting; Owner: -
+--
+
+CREATE FUNCTION reporting._freshness(p_dataset text) RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  /*
+    How far a dataset is, of tickets.freshness, for a page to show beside its tickets.
+  */
+  select json_build_object(
+    'source_max_key', f.source_max_key,
+    'exported_at', f.exported_at,
+    'age_seconds', floor(extract(epoch from f.age))::bigint,
+    'applied_at', f.applied_at,
+    'files_applied', f.files_applied,
+    'files_refused', f.files_refused,
+    'files_unarchived', f.files_unarchived
+  )
+  from tickets.freshness as f
+  where f.dataset = p_dataset;
+$$;
+
+
+--
+-- Name: FUNCTION _freshness(p_dataset text); Type: COMMENT; Schema: reporting; Owner: -
+--
+
+COMMENT ON FUNCTION reporting._freshness(p_dataset text) IS 'How far a dataset is: watermark, its age, files by state.';
+
+
+--
+-- Name: _read_window(text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: reporting; Owner: -
+--
+
+CREATE FUNCTION reporting._read_window(p_window text, p_from timestamp with time zone, p_to timestamp with time zone, OUT window_text text, OUT window_from timestamp with time zone, OUT window_to timestamp with time zone) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET "TimeZone" TO 'Africa/Nairobi'
+    AS $$
+/*
+  The time that a dashboard looks at: from window_from up to, but without, window_to.
+
+  Takes      all, or an interval that ends at p_to, else now; p_from in the place of its beginning.
+             NULL is 7d.
+  Returns    the window as understood, NULL where p_from made it needless, and its two ends, which
+             are infinite where it has none.
+  Raises     TK031 the window is neither all nor an interval, TK032 it ends before it begins.
+*/
+declare
+  v_length interval;
+begin
+  window_text := coalesce(btrim(p_window), '7d');
+  if lower(window_text) = 'all' then
+    window_text := 'all';
+  end if;
+  window_to := coalesce(
+    p_to, case when window_text = 'all' then 'infinity' else tickets._now() end
+  );
+  window_from := coalesce(p_from, case when window_text = 'all' then '-infinity'::timestamptz end);
+  if window_from is null then
+    begin
+      -- A bare number would be seconds, which nobody means.
+      if window_text ~ '[A-Za-z:]' then
+        v_length := window_text::interval;
+        window_from := window_to - v_length;
+      end if;
+    exception
+      when invalid_datetime_format or datetime_field_overflow or interval_field_overflow then
+        v_length := null;
+    end;
+    if v_length is null or v_length <= interval '0' then
+      raise exception using
+        errcode = 'TK031',
+        message = format('the window %L is no length of time', left(p_window, 100)),
+        detail = 'A window is 24h, 7d, 30d, all, or an interval such as 90 minutes.',
+        hint = 'For example: select reporting.fn_inc_dashboard(p_window => ''7d''); '
+          || 'or name both ends with p_from and p_to';
+    end if;
+  elsif p_from is not null then
+    window_text := null;
+  end if;
+  if window_from > window_to then
+    raise exception using
+      errcode = 'TK032',
+      message = 'the window ends before it begins',
+      detail = format('It is from %s to %s.', window_from, window_to),
+      hint = 'Exchange p_from and p_to; without p_to a window ends now';
+  end if;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _read_window(p_window text, p_from timestamp with time zone, p_to timestamp with time zone, OUT window_text text, OUT window_from timestamp with time zone, OUT window_to timestamp with time zone); Type: COMMENT; Schema: reporting; Owner: -
+--
+
+COMMENT ON FUNCTION reporting._read_window(p_window text, p_from timestamp with time zone, p_to timestamp with time zone, OUT window_text text, OUT window_from timestamp with time zone, OUT window_to timestamp with time zone) IS 'The two ends of the time that a dashboard looks at; TK031 or TK032 where there is none.';
 
 
 --
@@ -142,6 +1300,66 @@ $$;
 --
 
 COMMENT ON FUNCTION reporting.fn_backlog(p_dataset text, p_from date, p_to date, p_cluster text) IS 'The backlog of a dataset day by day, from the daily snapshots; NULL for days without one.';
+
+
+--
+-- Name: fn_crq_dashboard(text, text, text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: reporting; Owner: -
+--
+
+CREATE FUNCTION reporting.fn_crq_dashboard(p_cluster text DEFAULT NULL::text, p_status text DEFAULT NULL::text, p_window text DEFAULT '7d'::text, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS json
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  /*
+    The live dashboard of CRQ: open tickets as they stand now, those closed in a window, and the
+    numbers of both.
+
+    Takes      a cluster as the export writes it, NULL for all; a status, normalized or raw, in any
+               case, NULL or all for every; the window: 24h, 7d, 30d, all or an interval, which ends
+               at p_to, else now, and begins at p_from where that is given.
+    Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. Times are
+               EAT with their offset.
+    Raises     TK031 the window is no length of time, TK032 it ends before it begins.
+  */
+  select reporting._dashboard('crq', p_cluster, p_status, p_window, p_from, p_to);
+$$;
+
+
+--
+-- Name: FUNCTION fn_crq_dashboard(p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone); Type: COMMENT; Schema: reporting; Owner: -
+--
+
+COMMENT ON FUNCTION reporting.fn_crq_dashboard(p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone) IS 'The live dashboard of CRQ: open tickets, those closed in a window, and the numbers of both.';
+
+
+--
+-- Name: fn_inc_dashboard(text, text, text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: reporting; Owner: -
+--
+
+CREATE FUNCTION reporting.fn_inc_dashboard(p_cluster text DEFAULT NULL::text, p_status text DEFAULT NULL::text, p_window text DEFAULT '7d'::text, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS json
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  /*
+    The live dashboard of INC: open tickets as they stand now, those closed in a window, and the
+    numbers of both.
+
+    Takes      a cluster as the export writes it, NULL for all; a status, normalized or raw, in any
+               case, NULL or all for every; the window: 24h, 7d, 30d, all or an interval, which ends
+               at p_to, else now, and begins at p_from where that is given.
+    Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. Times are
+               EAT with their offset.
+    Raises     TK031 the window is no length of time, TK032 it ends before it begins.
+  */
+  select reporting._dashboard('inc', p_cluster, p_status, p_window, p_from, p_to);
+$$;
+
+
+--
+-- Name: FUNCTION fn_inc_dashboard(p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone); Type: COMMENT; Schema: reporting; Owner: -
+--
+
+COMMENT ON FUNCTION reporting.fn_inc_dashboard(p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone) IS 'The live dashboard of INC: open tickets, those closed in a window, and the numbers of both.';
 
 
 --
@@ -279,6 +1497,100 @@ $$;
 --
 
 COMMENT ON FUNCTION reporting.fn_team_closures(p_dataset text, p_from timestamp with time zone, p_to timestamp with time zone) IS 'Closures of a dataset in a range of time by team and owner, with the time to repair.';
+
+
+--
+-- Name: fn_tickets_for_map(text, text, text); Type: FUNCTION; Schema: reporting; Owner: -
+--
+
+CREATE FUNCTION reporting.fn_tickets_for_map(p_dataset text DEFAULT NULL::text, p_cluster text DEFAULT NULL::text, p_status text DEFAULT 'open'::text) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET "TimeZone" TO 'Africa/Nairobi'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    AS $$
+/*
+  The Tickets map: a GeoJSON FeatureCollection of the tickets that have a point, and a summary of
+  all, with or without one.
+
+  Takes      a dataset, NULL for all; a cluster as the export writes it, NULL for all; open, closed
+             or all, NULL is open.
+  Returns    features by ticket_id. Times are EAT with their offset.
+  Raises     TK001 unknown dataset, TK030 unknown status.
+*/
+declare
+  v_status constant text := coalesce(lower(btrim(p_status)), 'open');
+begin
+  if p_dataset is not null then
+    perform tickets._check_dataset(p_dataset);
+  end if;
+  if v_status not in ('open', 'closed', 'all') then
+    raise exception using
+      errcode = 'TK030',
+      message = format('the map knows no status %L', left(p_status, 100)),
+      detail = 'Statuses: open, closed, all.',
+      hint = 'Name one of them: select reporting.fn_tickets_for_map(p_status => ''all'')';
+  end if;
+
+  return (
+    with ticket as materialized (
+      -- The one look at the tickets.
+      select t.dataset, t.ticket_id, t.geo_source, t.geom is not null as is_located,
+        case when t.geom is not null then reporting._feature(t) end as feature
+      from tickets.ticket_sla as t
+      where (p_dataset is null or t.dataset = p_dataset)
+        and (p_cluster is null or t.cluster = p_cluster)
+        and (v_status = 'all' or t.is_open = (v_status = 'open'))
+    )
+    select json_build_object(
+      'type', 'FeatureCollection',
+      'features', coalesce(f.features, '[]'),
+      'summary', json_build_object(
+        'total', f.total,
+        'located', f.located,
+        'unlocated', f.total - f.located,
+        'by_dataset', d.by_dataset,
+        'by_geo_source', json_build_object(
+          'feed', f.feed,
+          'location', f.location,
+          'cluster', f.cluster,
+          'none', f.total - f.feed - f.location - f.cluster
+        ),
+        'freshness', d.freshness
+      )
+    )
+    from (
+      select json_agg(t.feature order by t.ticket_id, t.dataset) filter (where t.is_located)
+          as features,
+        count(*) as total,
+        count(*) filter (where t.is_located) as located,
+        count(*) filter (where t.geo_source = 'feed') as feed,
+        count(*) filter (where t.geo_source = 'location') as location,
+        count(*) filter (where t.geo_source = 'cluster') as cluster
+      from ticket as t
+    ) as f
+    cross join (
+      select json_object_agg(d.dataset, coalesce(c.total, 0) order by d.dataset) as by_dataset,
+        json_object_agg(d.dataset, reporting._freshness(d.dataset) order by d.dataset)
+          as freshness
+      from tickets.datasets as d
+      left join (
+        select t.dataset, count(*) as total from ticket as t group by t.dataset
+      ) as c on c.dataset = d.dataset
+      where p_dataset is null or d.dataset = p_dataset
+    ) as d
+  );
+end;
+$$;
+
+
+--
+-- Name: FUNCTION fn_tickets_for_map(p_dataset text, p_cluster text, p_status text); Type: COMMENT; Schema: reporting; Owner: -
+--
+
+COMMENT ON FUNCTION reporting.fn_tickets_for_map(p_dataset text, p_cluster text, p_status text) IS 'The Tickets map: a GeoJSON FeatureCollection of located tickets, with a summary of all.';
 
 
 --
@@ -781,33 +2093,6 @@ COMMENT ON FUNCTION tickets._await_gazetteers() IS 'Trigger: waits for those who
 
 
 --
--- Name: _boolean(text); Type: FUNCTION; Schema: tickets; Owner: -
---
-
-CREATE FUNCTION tickets._boolean(p_text text) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$
-  /*
-    A flag of the export: true/t/1/yes and false/f/0/no in any case, with or without blanks around.
-
-    Returns    the boolean, or NULL for anything else.
-    Raises     nothing.
-  */
-  select case
-    when lower(btrim(p_text, E' \t\r\n')) in ('true', 't', '1', 'yes') then true
-    when lower(btrim(p_text, E' \t\r\n')) in ('false', 'f', '0', 'no') then false
-  end;
-$$;
-
-
---
--- Name: FUNCTION _boolean(p_text text); Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON FUNCTION tickets._boolean(p_text text) IS 'A flag of the export as a boolean; NULL for anything that is not a flag.';
-
-
---
 -- Name: _capture_day(text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -1045,7 +2330,6 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._clean_place(p_location_name text, p_codes text) IS 'The place that a ticket''s location names, without network codes; NULL where nothing is left.';
-
 
 
 --
@@ -1877,48 +3161,6 @@ COMMENT ON FUNCTION tickets._extra_values(p_row tickets.staging, p_names text[])
 
 
 --
--- Name: _feed_point(text, text); Type: FUNCTION; Schema: tickets; Owner: -
---
-
-CREATE FUNCTION tickets._feed_point(p_latitude text, p_longitude text) RETURNS public.geometry
-    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
-    AS $_$
-/*
-  The point that a ticket's own coordinates name, in degrees (WGS 84).
-
-  Returns    the point, or NULL where a coordinate is no plain decimal number or out of range, and
-             for 0,0, which is what the feed writes when it knows nothing.
-  Raises     nothing.
-*/
-declare
-  -- Digits and blanks by name: what \d and \s take in depends on the locale, casts do not follow.
-  c_degrees constant text := '^[ \t\r\n]*[+-]?[0-9]{1,3}(\.[0-9]{1,20})?[ \t\r\n]*$';
-  v_latitude float8;
-  v_longitude float8;
-begin
-  if p_latitude !~ c_degrees
-    or p_longitude !~ c_degrees
-  then
-    return null;
-  end if;
-  v_latitude := p_latitude::float8;
-  v_longitude := p_longitude::float8;
-  if abs(v_latitude) > 90 or abs(v_longitude) > 180 or (v_latitude = 0 and v_longitude = 0) then
-    return null;
-  end if;
-  return public.st_setsrid(public.st_makepoint(v_longitude, v_latitude), 4326);
-end;
-$_$;
-
-
---
--- Name: FUNCTION _feed_point(p_latitude text, p_longitude text); Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) IS 'The point that a ticket''s coordinates name; NULL if missing, out of range or 0,0.';
-
-
---
 -- Name: _follow_gazetteer(); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -2006,34 +3248,6 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._insert_version(p_run tickets.file_version[], p_previous tickets.file_version, p_version tickets.file_version, p_is_same boolean) IS 'What a version that comes late changes in the order of a ticket''s versions.';
-
-
---
--- Name: _is_open(jsonb); Type: FUNCTION; Schema: tickets; Owner: -
---
-
-CREATE FUNCTION tickets._is_open(p_raw jsonb) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$
-  /*
-    Whether a ticket is open: what its bucket says, else whether it lacks a closing time.
-
-    Returns    never NULL for a ticket.
-    Raises     nothing.
-  */
-  select case lower(btrim(p_raw ->> 'bucket', E' \t\r\n'))
-    when 'closed' then false
-    when 'pending' then true
-    else tickets.eat_ts(p_raw ->> 'closed_at') is null
-  end;
-$$;
-
-
---
--- Name: FUNCTION _is_open(p_raw jsonb); Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON FUNCTION tickets._is_open(p_raw jsonb) IS 'Whether a ticket is open: by its bucket, else while it has no closing time.';
 
 
 --
@@ -2240,38 +3454,6 @@ COMMENT ON FUNCTION tickets._map_header(p_source_key text, p_header text[]) IS '
 
 
 --
--- Name: _minutes(text); Type: FUNCTION; Schema: tickets; Owner: -
---
-
-CREATE FUNCTION tickets._minutes(p_text text) RETURNS integer
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $_$
-  /*
-    A duration of the export (`mttr`): digits with an optional fraction, in minutes.
-
-    Returns    whole minutes, half rounded up, or NULL for anything else (`n/a`, `1e3`, `-5`) and
-               for what no integer can hold.
-    Raises     nothing.
-  */
-  -- Nested, because only CASE promises not to cast before it has looked.
-  select case
-    when btrim(p_text, E' \t\r\n') ~ '^[0-9]{1,40}(\.[0-9]{1,40})?$' then
-      case
-        when round(btrim(p_text, E' \t\r\n')::numeric) <= 2147483647
-        then round(btrim(p_text, E' \t\r\n')::numeric)::integer
-      end
-  end;
-$_$;
-
-
---
--- Name: FUNCTION _minutes(p_text text); Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON FUNCTION tickets._minutes(p_text text) IS 'A duration of the export in whole minutes, half rounded up; NULL if it is no number.';
-
-
---
 -- Name: _missing_in_row(tickets.staging); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -2344,29 +3526,6 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._note_closed() IS 'Trigger: notes a ticket that something else than a file has written closed.';
-
-
---
--- Name: _now(); Type: FUNCTION; Schema: tickets; Owner: -
---
-
-CREATE FUNCTION tickets._now() RETURNS timestamp with time zone
-    LANGUAGE sql STABLE PARALLEL SAFE
-    SET search_path TO ''
-    AS $$
-  /*
-    The one clock of this schema: the start of the transaction, or the instant in the setting
-    `tickets.now`, with which a test stands still in time.
-  */
-  select coalesce(nullif(current_setting('tickets.now', true), '')::timestamptz, now());
-$$;
-
-
---
--- Name: FUNCTION _now(); Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON FUNCTION tickets._now() IS 'The clock of this schema: now(), or the setting tickets.now where a test has frozen time.';
 
 
 --
@@ -3068,73 +4227,6 @@ COMMENT ON FUNCTION tickets.dataset_of_key(p_source_key text) IS 'The dataset th
 
 
 --
--- Name: eat_ts(text); Type: FUNCTION; Schema: tickets; Owner: -
---
-
-CREATE FUNCTION tickets.eat_ts(p_text text) RETURNS timestamp with time zone
-    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
-    AS $_$
-/*
-  The instant that a timestamp of the export means.
-
-  Takes      `YYYY-MM-DD`, optionally with `HH:MM`, `HH:MM:SS` or `HH:MM:SS.f` after a blank or a
-             `T`, optionally with `Z` or an offset (`+03`, `+03:00`, `+0300`) after that.
-             Without an offset it is wall time in Nairobi (EAT, UTC+3, no daylight saving).
-  Returns    the instant, or NULL where the text is no timestamp (`2026-02-30`, `yesterday`, ``).
-  Raises     nothing.
-
-  The stored columns of tickets.ticket are generated by this function, so its answer must depend on
-  its argument alone. The casts below are marked stable in the catalogue because of DateStyle and
-  TimeZone; on the year-first text that the patterns let through, with its zone stated, neither
-  setting has a say. No `set search_path` here: it would cost more than the function itself, and
-  every name resolves in pg_catalog.
-*/
-declare
-  v_text text;
-  v_day integer;
-begin
-  -- What the export nearly always writes, on a day that every month has: one pattern, one cast.
-  -- Digits by name: what \d takes in depends on the locale, and casts do not follow.
-  if p_text ~ ('^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])'
-               ' ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$')
-  then
-    return p_text::timestamp at time zone 'Africa/Nairobi';
-  end if;
-
-  v_text := btrim(p_text, E' \t\r\n');
-  if v_text !~ ('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])'
-                '([ Tt]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?'
-                ' ?([Zz]|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?$')
-    or v_text like '0000%'
-  then
-    return null;
-  end if;
-  v_day := substr(v_text, 9, 2)::integer;
-  if v_day > 28
-    and v_day > extract(
-      day from make_date(substr(v_text, 1, 4)::integer, substr(v_text, 6, 2)::integer, 1)
-        + interval '1 month' - interval '1 day'
-    )
-  then
-    return null;
-  end if;
-
-  if length(v_text) > 10 and v_text ~ '([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)$' then
-    return v_text::timestamptz;
-  end if;
-  return v_text::timestamp at time zone 'Africa/Nairobi';
-end;
-$_$;
-
-
---
--- Name: FUNCTION eat_ts(p_text text); Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON FUNCTION tickets.eat_ts(p_text text) IS 'The instant that a timestamp of the export means: EAT unless it says else; NULL if it is none.';
-
-
---
 -- Name: finish_run(text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -3423,7 +4515,6 @@ $$;
 COMMENT ON FUNCTION tickets.unarchived_files(p_dataset text) IS 'The objects that are done with and not known to be in the archive yet.';
 
 
-
 --
 -- Name: closure_events; Type: TABLE; Schema: tickets; Owner: -
 --
@@ -3563,310 +4654,6 @@ COMMENT ON COLUMN tickets.cluster_aliases.alias IS 'Cluster, as tickets name it.
 --
 
 COMMENT ON COLUMN tickets.cluster_aliases.cluster IS 'What it is called on a map.';
-
-
---
--- Name: ticket; Type: TABLE; Schema: tickets; Owner: -
---
-
-CREATE TABLE tickets.ticket (
-    dataset text NOT NULL,
-    ticket_id text NOT NULL COLLATE pg_catalog."C",
-    raw jsonb NOT NULL,
-    normalized_status text GENERATED ALWAYS AS ((raw ->> 'normalized_status'::text)) STORED,
-    raw_status text GENERATED ALWAYS AS ((raw ->> 'raw_status'::text)) STORED,
-    bucket text GENERATED ALWAYS AS ((raw ->> 'bucket'::text)) STORED,
-    is_actionable boolean GENERATED ALWAYS AS (tickets._boolean((raw ->> 'is_actionable'::text))) STORED,
-    is_open boolean GENERATED ALWAYS AS (tickets._is_open(raw)) STORED,
-    cluster text GENERATED ALWAYS AS ((raw ->> 'cluster'::text)) STORED COLLATE pg_catalog."C",
-    region text GENERATED ALWAYS AS ((raw ->> 'region'::text)) STORED,
-    location_name text GENERATED ALWAYS AS ((raw ->> 'location_name'::text)) STORED,
-    assigned_team text GENERATED ALWAYS AS ((raw ->> 'assigned_team'::text)) STORED,
-    owner text GENERATED ALWAYS AS ((raw ->> 'owner'::text)) STORED,
-    sla_status text GENERATED ALWAYS AS ((raw ->> 'sla_status'::text)) STORED,
-    mttr integer GENERATED ALWAYS AS (tickets._minutes((raw ->> 'mttr'::text))) STORED,
-    created_at_service timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'created_at_service'::text))) STORED,
-    scheduled_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'scheduled_at'::text))) STORED,
-    closed_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'closed_at'::text))) STORED,
-    first_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'first_seen_at'::text))) STORED,
-    last_seen_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'last_seen_at'::text))) STORED,
-    source_created_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_created_at'::text))) STORED,
-    source_updated_at timestamp with time zone GENERATED ALWAYS AS (tickets.eat_ts((raw ->> 'source_updated_at'::text))) STORED,
-    source_key text COLLATE pg_catalog."C",
-    exported_at timestamp with time zone,
-    ingested_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
-    previous_source_key text COLLATE pg_catalog."C",
-    previous_exported_at timestamp with time zone,
-    content_seal bigint,
-    place_geom public.geometry(Point,4326),
-    place_source text,
-    geom public.geometry(Point,4326) GENERATED ALWAYS AS (COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom)) STORED,
-    geog public.geography(Point,4326) GENERATED ALWAYS AS ((COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))::public.geography) STORED,
-    latitude double precision GENERATED ALWAYS AS (public.st_y(COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))) STORED,
-    longitude double precision GENERATED ALWAYS AS (public.st_x(COALESCE(tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)), place_geom))) STORED,
-    geo_source text GENERATED ALWAYS AS (
-CASE
-    WHEN (tickets._feed_point((raw ->> 'latitude'::text), (raw ->> 'longitude'::text)) IS NOT NULL) THEN 'feed'::text
-    ELSE COALESCE(place_source, 'none'::text)
-END) STORED,
-    CONSTRAINT a_place_has_a_source CHECK (((place_geom IS NULL) = (place_source IS NULL))),
-    CONSTRAINT place_source_is_known CHECK ((place_source = ANY (ARRAY['location'::text, 'cluster'::text]))),
-    CONSTRAINT raw_is_an_object CHECK ((jsonb_typeof(raw) = 'object'::text)),
-    CONSTRAINT ticket_id_agrees_with_raw CHECK (((raw ->> 'ticket_id'::text) = ticket_id))
-)
-PARTITION BY LIST (dataset);
-
-
---
--- Name: TABLE ticket; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON TABLE tickets.ticket IS 'Every ticket of every dataset, one row each: what the newest file that carried it said.';
-
-
---
--- Name: COLUMN ticket.dataset; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.dataset IS 'Dataset, tickets.datasets.dataset.';
-
-
---
--- Name: COLUMN ticket.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.ticket_id IS 'Number of the ticket in the source, unique in its dataset.';
-
-
---
--- Name: COLUMN ticket.raw; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.raw IS 'The cleaned row of the export as text values, the source of truth; the columns below are derived from it.';
-
-
---
--- Name: COLUMN ticket.normalized_status; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.normalized_status IS 'Status as the export normalizes it.';
-
-
---
--- Name: COLUMN ticket.raw_status; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.raw_status IS 'Status as the source has it, trimmed, upper case.';
-
-
---
--- Name: COLUMN ticket.bucket; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.bucket IS 'closed or pending, as exported.';
-
-
---
--- Name: COLUMN ticket.is_actionable; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.is_actionable IS 'Whether the field team can act on it; NULL if unstated.';
-
-
---
--- Name: COLUMN ticket.is_open; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.is_open IS 'bucket closed: false; pending: true; else whether closed_at is missing.';
-
-
---
--- Name: COLUMN ticket.cluster; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.cluster IS 'Network cluster.';
-
-
---
--- Name: COLUMN ticket.region; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.region IS 'Region, trimmed, lower case.';
-
-
---
--- Name: COLUMN ticket.location_name; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.location_name IS 'Location as written in the source, network codes included.';
-
-
---
--- Name: COLUMN ticket.assigned_team; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.assigned_team IS 'Team it is assigned to.';
-
-
---
--- Name: COLUMN ticket.owner; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.owner IS 'Person it is assigned to.';
-
-
---
--- Name: COLUMN ticket.sla_status; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.sla_status IS 'The source''s own SLA verdict; meaningful for closed tickets only.';
-
-
---
--- Name: COLUMN ticket.mttr; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.mttr IS 'Time to repair in minutes, rounded half up; NULL until closed.';
-
-
---
--- Name: COLUMN ticket.created_at_service; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.created_at_service IS 'When the customer''s fault or order began.';
-
-
---
--- Name: COLUMN ticket.scheduled_at; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.scheduled_at IS 'Appointment.';
-
-
---
--- Name: COLUMN ticket.closed_at; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.closed_at IS 'When it was closed.';
-
-
---
--- Name: COLUMN ticket.first_seen_at; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.first_seen_at IS 'When the export first saw it.';
-
-
---
--- Name: COLUMN ticket.last_seen_at; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.last_seen_at IS 'When the export last saw it.';
-
-
---
--- Name: COLUMN ticket.source_created_at; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.source_created_at IS 'When the source system created it.';
-
-
---
--- Name: COLUMN ticket.source_updated_at; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.source_updated_at IS 'When the source system last touched it.';
-
-
---
--- Name: COLUMN ticket.source_key; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.source_key IS 'The file that last changed it: the first one to say what the newest one says.';
-
-
---
--- Name: COLUMN ticket.exported_at; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.exported_at IS 'Export time of source_key.';
-
-
---
--- Name: COLUMN ticket.ingested_at; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.ingested_at IS 'When this content was written here.';
-
-
---
--- Name: COLUMN ticket.previous_source_key; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.previous_source_key IS 'The newest file older than source_key that said something else of it.';
-
-
---
--- Name: COLUMN ticket.previous_exported_at; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.previous_exported_at IS 'Export time of previous_source_key.';
-
-
---
--- Name: COLUMN ticket.content_seal; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.content_seal IS 'Hash of the staged text that raw was made from, xor the hash of raw: while it fits, the same text needs no second look.';
-
-
---
--- Name: COLUMN ticket.place_geom; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.place_geom IS 'Point that the gazetteers have for its place or cluster, whether used or not.';
-
-
---
--- Name: COLUMN ticket.place_source; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.place_source IS 'Which of them: location or cluster.';
-
-
---
--- Name: COLUMN ticket.geom; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.geom IS 'Point, WGS 84: its own coordinates, else of its place, else of its cluster.';
-
-
---
--- Name: COLUMN ticket.geog; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.geog IS 'geom as geography, for distances in metres.';
-
-
---
--- Name: COLUMN ticket.latitude; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.latitude IS 'Latitude of geom in degrees.';
-
-
---
--- Name: COLUMN ticket.longitude; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.longitude IS 'Longitude of geom in degrees.';
-
-
---
--- Name: COLUMN ticket.geo_source; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.ticket.geo_source IS 'Where geom comes from: feed, location, cluster; none without one.';
 
 
 --
@@ -4040,6 +4827,278 @@ COMMENT ON TABLE tickets.crq_daily_snapshot IS 'Backlog of CRQ by day and cluste
 
 
 --
+-- Name: open_sla; Type: VIEW; Schema: tickets; Owner: -
+--
+
+CREATE VIEW tickets.open_sla AS
+ SELECT s.dataset,
+    s.ticket_id,
+    s.normalized_status,
+    s.raw_status,
+    s.is_actionable,
+    s.cluster,
+    s.region,
+    s.location_name,
+    s.assigned_team,
+    s.owner,
+    s.scheduled_at,
+    s.opened_at,
+    s.age,
+    s.due_at,
+    s.sla_state
+   FROM tickets.ticket_sla s
+  WHERE s.is_open;
+
+
+--
+-- Name: VIEW open_sla; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON VIEW tickets.open_sla IS 'Open tickets of every dataset: age, due time, and how each stands against its target.';
+
+
+--
+-- Name: COLUMN open_sla.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.dataset IS 'Dataset, tickets.datasets.dataset.';
+
+
+--
+-- Name: COLUMN open_sla.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.ticket_id IS 'Number of the ticket in the source, unique in its dataset.';
+
+
+--
+-- Name: COLUMN open_sla.normalized_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.normalized_status IS 'Status as the export normalizes it.';
+
+
+--
+-- Name: COLUMN open_sla.raw_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.raw_status IS 'Status as the source has it, trimmed, upper case.';
+
+
+--
+-- Name: COLUMN open_sla.is_actionable; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.is_actionable IS 'Whether the field team can act on it; NULL if unstated.';
+
+
+--
+-- Name: COLUMN open_sla.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.cluster IS 'Network cluster.';
+
+
+--
+-- Name: COLUMN open_sla.region; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.region IS 'Region, trimmed, lower case.';
+
+
+--
+-- Name: COLUMN open_sla.location_name; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.location_name IS 'Location as written in the source, network codes included.';
+
+
+--
+-- Name: COLUMN open_sla.assigned_team; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.assigned_team IS 'Team it is assigned to.';
+
+
+--
+-- Name: COLUMN open_sla.owner; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.owner IS 'Person it is assigned to.';
+
+
+--
+-- Name: COLUMN open_sla.scheduled_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.scheduled_at IS 'Appointment.';
+
+
+--
+-- Name: COLUMN open_sla.opened_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.opened_at IS 'created_at_service, else first_seen_at.';
+
+
+--
+-- Name: COLUMN open_sla.age; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.age IS 'How long it has been open; NULL for a closed one.';
+
+
+--
+-- Name: COLUMN open_sla.due_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.due_at IS 'opened_at and the sla_target of its dataset.';
+
+
+--
+-- Name: COLUMN open_sla.sla_state; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.open_sla.sla_state IS 'Of an open ticket: within, at_risk, breached, or unknown without opened_at; NULL if closed.';
+
+
+--
+-- Name: crq_open_sla; Type: VIEW; Schema: tickets; Owner: -
+--
+
+CREATE VIEW tickets.crq_open_sla AS
+ SELECT s.dataset,
+    s.ticket_id,
+    s.normalized_status,
+    s.raw_status,
+    s.is_actionable,
+    s.cluster,
+    s.region,
+    s.location_name,
+    s.assigned_team,
+    s.owner,
+    s.scheduled_at,
+    s.opened_at,
+    s.age,
+    s.due_at,
+    s.sla_state
+   FROM tickets.open_sla s
+  WHERE (s.dataset = 'crq'::text);
+
+
+--
+-- Name: VIEW crq_open_sla; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON VIEW tickets.crq_open_sla IS 'Open CRQ tickets: age, due time, and how each stands against the target.';
+
+
+--
+-- Name: COLUMN crq_open_sla.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.dataset IS 'Dataset, tickets.datasets.dataset.';
+
+
+--
+-- Name: COLUMN crq_open_sla.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.ticket_id IS 'Number of the ticket in the source, unique in its dataset.';
+
+
+--
+-- Name: COLUMN crq_open_sla.normalized_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.normalized_status IS 'Status as the export normalizes it.';
+
+
+--
+-- Name: COLUMN crq_open_sla.raw_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.raw_status IS 'Status as the source has it, trimmed, upper case.';
+
+
+--
+-- Name: COLUMN crq_open_sla.is_actionable; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.is_actionable IS 'Whether the field team can act on it; NULL if unstated.';
+
+
+--
+-- Name: COLUMN crq_open_sla.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.cluster IS 'Network cluster.';
+
+
+--
+-- Name: COLUMN crq_open_sla.region; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.region IS 'Region, trimmed, lower case.';
+
+
+--
+-- Name: COLUMN crq_open_sla.location_name; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.location_name IS 'Location as written in the source, network codes included.';
+
+
+--
+-- Name: COLUMN crq_open_sla.assigned_team; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.assigned_team IS 'Team it is assigned to.';
+
+
+--
+-- Name: COLUMN crq_open_sla.owner; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.owner IS 'Person it is assigned to.';
+
+
+--
+-- Name: COLUMN crq_open_sla.scheduled_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.scheduled_at IS 'Appointment.';
+
+
+--
+-- Name: COLUMN crq_open_sla.opened_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.opened_at IS 'created_at_service, else first_seen_at.';
+
+
+--
+-- Name: COLUMN crq_open_sla.age; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.age IS 'How long it has been open; NULL for a closed one.';
+
+
+--
+-- Name: COLUMN crq_open_sla.due_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.due_at IS 'opened_at and the sla_target of its dataset.';
+
+
+--
+-- Name: COLUMN crq_open_sla.sla_state; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.crq_open_sla.sla_state IS 'Of an open ticket: within, at_risk, breached, or unknown without opened_at; NULL if closed.';
+
+
+--
 -- Name: staging_line; Type: SEQUENCE; Schema: tickets; Owner: -
 --
 
@@ -4203,66 +5262,6 @@ COMMENT ON COLUMN tickets.data_quality.source_key IS 'The file that last changed
 --
 
 COMMENT ON COLUMN tickets.data_quality.exported_at IS 'Export time of that file.';
-
-
---
--- Name: datasets; Type: TABLE; Schema: tickets; Owner: -
---
-
-CREATE TABLE tickets.datasets (
-    dataset text NOT NULL,
-    key_prefix text NOT NULL,
-    sla_target interval NOT NULL,
-    sla_at_risk_share numeric DEFAULT 0.75 NOT NULL,
-    max_rejected_share numeric DEFAULT 0.10 NOT NULL,
-    CONSTRAINT dataset_is_a_lower_case_name CHECK ((dataset ~ '^[a-z][a-z0-9_]{0,30}$'::text)),
-    CONSTRAINT key_prefix_ends_with_a_slash CHECK ((key_prefix ~~ '_%/'::text)),
-    CONSTRAINT max_rejected_share_is_a_share CHECK (((max_rejected_share >= (0)::numeric) AND (max_rejected_share <= (1)::numeric))),
-    CONSTRAINT sla_at_risk_share_is_a_share CHECK (((sla_at_risk_share >= (0)::numeric) AND (sla_at_risk_share <= (1)::numeric))),
-    CONSTRAINT sla_target_is_positive CHECK ((sla_target > '00:00:00'::interval))
-);
-
-
---
--- Name: TABLE datasets; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON TABLE tickets.datasets IS 'Configuration, a row a dataset. A further dataset is one row here and a partition of ticket, staging and daily_snapshot.';
-
-
---
--- Name: COLUMN datasets.dataset; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.datasets.dataset IS 'Name of the dataset: inc, crq.';
-
-
---
--- Name: COLUMN datasets.key_prefix; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.datasets.key_prefix IS 'Where its objects are in the bucket; change files are below changes/, the archive is processed/.';
-
-
---
--- Name: COLUMN datasets.sla_target; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.datasets.sla_target IS 'Age at which an open ticket is breached.';
-
-
---
--- Name: COLUMN datasets.sla_at_risk_share; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.datasets.sla_at_risk_share IS 'Share of sla_target from which an open ticket is at risk.';
-
-
---
--- Name: COLUMN datasets.max_rejected_share; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.datasets.max_rejected_share IS 'A file with a larger share of rejected rows is refused as a whole.';
 
 
 --
@@ -4892,6 +5891,142 @@ CREATE TABLE tickets.inc_daily_snapshot (
 --
 
 COMMENT ON TABLE tickets.inc_daily_snapshot IS 'Backlog of INC by day and cluster.';
+
+
+--
+-- Name: inc_open_sla; Type: VIEW; Schema: tickets; Owner: -
+--
+
+CREATE VIEW tickets.inc_open_sla AS
+ SELECT s.dataset,
+    s.ticket_id,
+    s.normalized_status,
+    s.raw_status,
+    s.is_actionable,
+    s.cluster,
+    s.region,
+    s.location_name,
+    s.assigned_team,
+    s.owner,
+    s.scheduled_at,
+    s.opened_at,
+    s.age,
+    s.due_at,
+    s.sla_state
+   FROM tickets.open_sla s
+  WHERE (s.dataset = 'inc'::text);
+
+
+--
+-- Name: VIEW inc_open_sla; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON VIEW tickets.inc_open_sla IS 'Open INC tickets: age, due time, and how each stands against the target.';
+
+
+--
+-- Name: COLUMN inc_open_sla.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.dataset IS 'Dataset, tickets.datasets.dataset.';
+
+
+--
+-- Name: COLUMN inc_open_sla.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.ticket_id IS 'Number of the ticket in the source, unique in its dataset.';
+
+
+--
+-- Name: COLUMN inc_open_sla.normalized_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.normalized_status IS 'Status as the export normalizes it.';
+
+
+--
+-- Name: COLUMN inc_open_sla.raw_status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.raw_status IS 'Status as the source has it, trimmed, upper case.';
+
+
+--
+-- Name: COLUMN inc_open_sla.is_actionable; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.is_actionable IS 'Whether the field team can act on it; NULL if unstated.';
+
+
+--
+-- Name: COLUMN inc_open_sla.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.cluster IS 'Network cluster.';
+
+
+--
+-- Name: COLUMN inc_open_sla.region; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.region IS 'Region, trimmed, lower case.';
+
+
+--
+-- Name: COLUMN inc_open_sla.location_name; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.location_name IS 'Location as written in the source, network codes included.';
+
+
+--
+-- Name: COLUMN inc_open_sla.assigned_team; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.assigned_team IS 'Team it is assigned to.';
+
+
+--
+-- Name: COLUMN inc_open_sla.owner; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.owner IS 'Person it is assigned to.';
+
+
+--
+-- Name: COLUMN inc_open_sla.scheduled_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.scheduled_at IS 'Appointment.';
+
+
+--
+-- Name: COLUMN inc_open_sla.opened_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.opened_at IS 'created_at_service, else first_seen_at.';
+
+
+--
+-- Name: COLUMN inc_open_sla.age; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.age IS 'How long it has been open; NULL for a closed one.';
+
+
+--
+-- Name: COLUMN inc_open_sla.due_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.due_at IS 'opened_at and the sla_target of its dataset.';
+
+
+--
+-- Name: COLUMN inc_open_sla.sla_state; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.inc_open_sla.sla_state IS 'Of an open ticket: within, at_risk, breached, or unknown without opened_at; NULL if closed.';
 
 
 --
@@ -5957,6 +7092,13 @@ CREATE INDEX ingest_files_unarchived_idx ON tickets.ingest_files USING btree (da
 
 
 --
+-- Name: status_events_reopened_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX status_events_reopened_idx ON tickets.status_events USING btree (dataset, exported_at) WHERE ((NOT from_open) AND to_open);
+
+
+--
 -- Name: status_events_ticket_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
@@ -6297,11 +7439,113 @@ GRANT USAGE ON SCHEMA tickets TO fleettickets_reader;
 
 
 --
+-- Name: FUNCTION _dashboard(p_dataset text, p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone); Type: ACL; Schema: reporting; Owner: -
+--
+
+REVOKE ALL ON FUNCTION reporting._dashboard(p_dataset text, p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _boolean(p_text text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._boolean(p_text text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _feed_point(p_latitude text, p_longitude text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _is_open(p_raw jsonb); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._is_open(p_raw jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _minutes(p_text text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._minutes(p_text text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _now(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._now() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION eat_ts(p_text text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.eat_ts(p_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.eat_ts(p_text text) TO fleettickets_loader;
+
+
+--
+-- Name: TABLE datasets; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.datasets TO fleettickets_loader;
+
+
+--
+-- Name: TABLE ticket_sla; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.ticket_sla TO fleettickets_loader;
+GRANT SELECT ON TABLE tickets.ticket_sla TO fleettickets_reader;
+
+
+--
+-- Name: FUNCTION _feature(p_ticket tickets.ticket_sla); Type: ACL; Schema: reporting; Owner: -
+--
+
+REVOKE ALL ON FUNCTION reporting._feature(p_ticket tickets.ticket_sla) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _freshness(p_dataset text); Type: ACL; Schema: reporting; Owner: -
+--
+
+REVOKE ALL ON FUNCTION reporting._freshness(p_dataset text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _read_window(p_window text, p_from timestamp with time zone, p_to timestamp with time zone, OUT window_text text, OUT window_from timestamp with time zone, OUT window_to timestamp with time zone); Type: ACL; Schema: reporting; Owner: -
+--
+
+REVOKE ALL ON FUNCTION reporting._read_window(p_window text, p_from timestamp with time zone, p_to timestamp with time zone, OUT window_text text, OUT window_from timestamp with time zone, OUT window_to timestamp with time zone) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION fn_backlog(p_dataset text, p_from date, p_to date, p_cluster text); Type: ACL; Schema: reporting; Owner: -
 --
 
 REVOKE ALL ON FUNCTION reporting.fn_backlog(p_dataset text, p_from date, p_to date, p_cluster text) FROM PUBLIC;
 GRANT ALL ON FUNCTION reporting.fn_backlog(p_dataset text, p_from date, p_to date, p_cluster text) TO fleettickets_reader;
+
+
+--
+-- Name: FUNCTION fn_crq_dashboard(p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone); Type: ACL; Schema: reporting; Owner: -
+--
+
+REVOKE ALL ON FUNCTION reporting.fn_crq_dashboard(p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION reporting.fn_crq_dashboard(p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone) TO fleettickets_reader;
+
+
+--
+-- Name: FUNCTION fn_inc_dashboard(p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone); Type: ACL; Schema: reporting; Owner: -
+--
+
+REVOKE ALL ON FUNCTION reporting.fn_inc_dashboard(p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION reporting.fn_inc_dashboard(p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone) TO fleettickets_reader;
 
 
 --
@@ -6318,6 +7562,14 @@ GRANT ALL ON FUNCTION reporting.fn_nearest_tickets(p_lat double precision, p_lng
 
 REVOKE ALL ON FUNCTION reporting.fn_team_closures(p_dataset text, p_from timestamp with time zone, p_to timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION reporting.fn_team_closures(p_dataset text, p_from timestamp with time zone, p_to timestamp with time zone) TO fleettickets_reader;
+
+
+--
+-- Name: FUNCTION fn_tickets_for_map(p_dataset text, p_cluster text, p_status text); Type: ACL; Schema: reporting; Owner: -
+--
+
+REVOKE ALL ON FUNCTION reporting.fn_tickets_for_map(p_dataset text, p_cluster text, p_status text) FROM PUBLIC;
+GRANT ALL ON FUNCTION reporting.fn_tickets_for_map(p_dataset text, p_cluster text, p_status text) TO fleettickets_reader;
 
 
 --
@@ -6347,13 +7599,6 @@ REVOKE ALL ON FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_
 --
 
 REVOKE ALL ON FUNCTION tickets._await_gazetteers() FROM PUBLIC;
-
-
---
--- Name: FUNCTION _boolean(p_text text); Type: ACL; Schema: tickets; Owner: -
---
-
-REVOKE ALL ON FUNCTION tickets._boolean(p_text text) FROM PUBLIC;
 
 
 --
@@ -6441,13 +7686,6 @@ REVOKE ALL ON FUNCTION tickets._extra_values(p_row tickets.staging, p_names text
 
 
 --
--- Name: FUNCTION _feed_point(p_latitude text, p_longitude text); Type: ACL; Schema: tickets; Owner: -
---
-
-REVOKE ALL ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) FROM PUBLIC;
-
-
---
 -- Name: FUNCTION _follow_gazetteer(); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -6459,13 +7697,6 @@ REVOKE ALL ON FUNCTION tickets._follow_gazetteer() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION tickets._insert_version(p_run tickets.file_version[], p_previous tickets.file_version, p_version tickets.file_version, p_is_same boolean) FROM PUBLIC;
-
-
---
--- Name: FUNCTION _is_open(p_raw jsonb); Type: ACL; Schema: tickets; Owner: -
---
-
-REVOKE ALL ON FUNCTION tickets._is_open(p_raw jsonb) FROM PUBLIC;
 
 
 --
@@ -6504,13 +7735,6 @@ REVOKE ALL ON FUNCTION tickets._map_header(p_source_key text, p_header text[]) F
 
 
 --
--- Name: FUNCTION _minutes(p_text text); Type: ACL; Schema: tickets; Owner: -
---
-
-REVOKE ALL ON FUNCTION tickets._minutes(p_text text) FROM PUBLIC;
-
-
---
 -- Name: FUNCTION _missing_in_row(p_row tickets.staging); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -6529,13 +7753,6 @@ REVOKE ALL ON FUNCTION tickets._not_in_file() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION tickets._note_closed() FROM PUBLIC;
-
-
---
--- Name: FUNCTION _now(); Type: ACL; Schema: tickets; Owner: -
---
-
-REVOKE ALL ON FUNCTION tickets._now() FROM PUBLIC;
 
 
 --
@@ -6648,14 +7865,6 @@ GRANT ALL ON FUNCTION tickets.dataset_of_key(p_source_key text) TO fleettickets_
 
 
 --
--- Name: FUNCTION eat_ts(p_text text); Type: ACL; Schema: tickets; Owner: -
---
-
-REVOKE ALL ON FUNCTION tickets.eat_ts(p_text text) FROM PUBLIC;
-GRANT ALL ON FUNCTION tickets.eat_ts(p_text text) TO fleettickets_loader;
-
-
---
 -- Name: FUNCTION finish_run(p_dataset text); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -6728,6 +7937,22 @@ GRANT ALL ON FUNCTION tickets.unarchived_files(p_dataset text) TO fleettickets_l
 
 
 --
+-- Name: TABLE open_sla; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.open_sla TO fleettickets_loader;
+GRANT SELECT ON TABLE tickets.open_sla TO fleettickets_reader;
+
+
+--
+-- Name: TABLE crq_open_sla; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.crq_open_sla TO fleettickets_loader;
+GRANT SELECT ON TABLE tickets.crq_open_sla TO fleettickets_reader;
+
+
+--
 -- Name: SEQUENCE staging_line; Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -6750,13 +7975,6 @@ GRANT SELECT ON TABLE tickets.data_quality TO fleettickets_reader;
 
 
 --
--- Name: TABLE datasets; Type: ACL; Schema: tickets; Owner: -
---
-
-GRANT SELECT ON TABLE tickets.datasets TO fleettickets_loader;
-
-
---
 -- Name: TABLE import_meta; Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -6776,6 +7994,14 @@ GRANT SELECT ON TABLE tickets.ingest_files TO fleettickets_loader;
 
 GRANT SELECT ON TABLE tickets.freshness TO fleettickets_loader;
 GRANT SELECT ON TABLE tickets.freshness TO fleettickets_reader;
+
+
+--
+-- Name: TABLE inc_open_sla; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.inc_open_sla TO fleettickets_loader;
+GRANT SELECT ON TABLE tickets.inc_open_sla TO fleettickets_reader;
 
 
 --

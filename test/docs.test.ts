@@ -46,6 +46,16 @@ test("sql.md has every public function and view of the schema tickets", () => {
   assert.deepEqual(missing, []);
 });
 
+test("reading.md or sql.md has every public function of the schema reporting", () => {
+  const text = read("docs/reference/reading.md") + read("docs/reference/sql.md");
+  const functions = globSync("fixtures/functions/reporting.[^_]*.sql", {
+    cwd: join(ROOT, "migrations"),
+  }).map((file) => /reporting\.\w+/.exec(file)?.[0] ?? file);
+  const missing = functions.filter((name) => !new RegExp(`^### ${name}$`, "m").test(text));
+  assert.ok(functions.length > 0);
+  assert.deepEqual(missing, []);
+});
+
 test("configuration.md has every variable of .env.example", () => {
   const text = read("docs/reference/configuration.md");
   const variables = Array.from(read(".env.example").matchAll(/^#? ?([A-Z_]+)=/gm), ([, v]) => v);

@@ -33,16 +33,20 @@ const skip = roles.length === 2 ? false : "the migrating role may not create rol
 const granted: Record<string, { relations: Record<string, string[]>; functions: string[] }> = {
   fleettickets_loader: {
     relations: {
+      "tickets.crq_open_sla": ["select"],
       "tickets.crq_staging": ["delete", "insert", "select", "truncate"],
       "tickets.data_quality": ["select"],
       "tickets.datasets": ["select"],
       "tickets.freshness": ["select"],
       "tickets.import_meta": ["select"],
+      "tickets.inc_open_sla": ["select"],
       "tickets.inc_staging": ["delete", "insert", "select", "truncate"],
       "tickets.ingest_files": ["select"],
       "tickets.load_history": ["select"],
+      "tickets.open_sla": ["select"],
       "tickets.overview": ["select"],
       "tickets.rejected_rows": ["select"],
+      "tickets.ticket_sla": ["select"],
     },
     functions: [
       "tickets.apply_file",
@@ -161,6 +165,23 @@ describe("the reader's role", { skip }, () => {
     });
   }
 
+  test("reads through the functions what it may not select", async (t) => {
+    const copy = await createDatabase(t);
+    await copy.pool.query(
+      `insert into tickets.ticket (dataset, ticket_id, raw)
+       select d.dataset, 'T1', '{"ticket_id": "T1", "latitude": "-1.3", "longitude": "36.8"}'
+       from tickets.datasets as d`,
+    );
+    const statement = `select json_array_length(reporting.fn_tickets_for_map() -> 'features') as map,
+       json_array_length(reporting.fn_inc_dashboard() -> 'open' -> 'features') as inc,
+       json_array_length(reporting.fn_crq_dashboard() -> 'open' -> 'features') as crq`;
+    const { client } = await login(t, copy, "fleettickets_reader");
+    const { rows } = await client.query(statement);
+    assert.deepEqual(rows, [{ map: 2, inc: 1, crq: 1 }]);
+    const { client: loaderClient } = await login(t, copy, "fleettickets_loader");
+    await assertDenied(loaderClient, statement);
+  });
+
   test("may call no function that writes", async () => {
     const { rows } = await database.pool.query(
       `select p.oid::regprocedure::text as function
@@ -211,7 +232,8 @@ test(
       csvOf([{ ticket_id: "T1", mttr: "n/a", latitude: "abc", closed_at: "2026-02-30" }]),
     );
     await s3.put(changeKey(2), "");
-    await loader(serverDatabase(copy), s3).run(["ingest", "inc", "--apply"], exitCodes.fileRefused);
+    await s3.put(changeKey(3, "crq"), csvOf([{ ticket_id: "T1" }]));
+    await loader(serverDatabase(copy), s3).run(["ingest", "all", "--apply"], exitCodes.fileRefused);
     const views = await relationsOf(copy, "v");
     assert.ok(views.length >= 3, views.join());
     const failures: string[] = [];

@@ -1,5 +1,5 @@
 --! Previous: sha1:2ae6d2ecff34c21eb6e5845ca8d0908f5dd204cd
---! Hash: sha1:1a242121feb2e18b5f0853c2ef817ba368905027
+--! Hash: sha1:621d93f4b91943f073c9067a3b3f5e5f2b53e45c
 --! Message: places, history, reading, geocoding, operations
 
 --! Included functions/tickets._clean_place.sql
@@ -697,6 +697,635 @@ $$;
 comment on function tickets.apply_staged(text) is
   'Applies whatever is staged, of one dataset or all, and returns a row of counts a file.';
 --! EndIncluded functions/tickets.apply_staged.sql
+
+comment on column tickets.datasets.sla_target is 'Age beyond which an open ticket is breached.';
+
+create type reporting.ticket_properties as (
+  dataset text,
+  ticket_id text,
+  normalized_status text,
+  raw_status text,
+  bucket text,
+  is_actionable boolean,
+  cluster text,
+  region text,
+  location_name text,
+  assigned_team text,
+  owner text,
+  sla_status text,
+  sla_state text,
+  mttr integer,
+  opened_at timestamptz,
+  scheduled_at timestamptz,
+  closed_at timestamptz,
+  geo_source text
+);
+comment on type reporting.ticket_properties is
+  'What a feature says of its ticket: the names and the order of its properties.';
+
+-- Reopenings are few among all changes, and each dashboard asks for those of its window.
+create index status_events_reopened_idx on tickets.status_events (dataset, exported_at)
+  where not from_open and to_open;
+
+--! Included views/tickets.ticket_sla.sql
+create or replace view tickets.ticket_sla as
+select t.dataset, t.ticket_id, t.normalized_status, t.raw_status, t.bucket, t.is_open,
+  t.is_actionable, t.cluster, t.region, t.location_name, t.assigned_team, t.owner, t.sla_status,
+  t.mttr, t.scheduled_at, t.closed_at, o.opened_at,
+  case when t.is_open then d.now - o.opened_at end as age,
+  o.opened_at + d.target as due_at,
+  case
+    when not t.is_open then null
+    when o.opened_at is null then 'unknown'
+    when o.opened_at + d.target < d.now then 'breached'
+    when o.opened_at + d.at_risk_from <= d.now then 'at_risk'
+    else 'within'
+  end as sla_state,
+  t.geo_source, t.geom
+from tickets.ticket as t
+join (
+  -- In seconds, because a day is not 24 hours in every TimeZone that a session may have.
+  select c.dataset, n.now,
+    make_interval(secs => extract(epoch from c.sla_target)::float8) as target,
+    make_interval(secs => (extract(epoch from c.sla_target) * c.sla_at_risk_share)::float8)
+      as at_risk_from
+  from tickets.datasets as c
+  cross join (
+    -- tickets._now() written out: a view calls functions with the rights of whoever reads it.
+    select coalesce(nullif(current_setting('tickets.now', true), '')::timestamptz, now()) as now
+  ) as n
+  offset 0 -- keeps all this from being computed for each ticket
+) as d on d.dataset = t.dataset
+cross join lateral (
+  select coalesce(t.created_at_service, t.first_seen_at) as opened_at
+) as o;
+
+comment on view tickets.ticket_sla is
+  'Every ticket: when it was opened, when it is due, how an open one stands against its target.';
+comment on column tickets.ticket_sla.opened_at is 'created_at_service, else first_seen_at.';
+comment on column tickets.ticket_sla.age is 'How long it has been open; NULL for a closed one.';
+comment on column tickets.ticket_sla.due_at is 'opened_at and the sla_target of its dataset.';
+comment on column tickets.ticket_sla.sla_state is
+  'Of an open ticket: within, at_risk, breached, or unknown without opened_at; NULL if closed.';
+do $do$
+declare
+  v_column record;
+begin
+  for v_column in
+    select a.attname,
+      col_description('tickets.ticket'::regclass, t.attnum) as meaning
+    from pg_attribute as a
+    join pg_attribute as t on t.attrelid = 'tickets.ticket'::regclass and t.attname = a.attname
+    where a.attrelid = 'tickets.ticket_sla'::regclass and a.attnum > 0
+  loop
+    execute format(
+      'comment on column tickets.ticket_sla.%I is %L', v_column.attname, v_column.meaning
+    );
+  end loop;
+end;
+$do$;
+--! EndIncluded views/tickets.ticket_sla.sql
+--! Included views/tickets.open_sla.sql
+create or replace view tickets.open_sla as
+select s.dataset, s.ticket_id, s.normalized_status, s.raw_status, s.is_actionable, s.cluster,
+  s.region, s.location_name, s.assigned_team, s.owner, s.scheduled_at, s.opened_at, s.age, s.due_at,
+  s.sla_state
+from tickets.ticket_sla as s
+where s.is_open;
+
+comment on view tickets.open_sla is
+  'Open tickets of every dataset: age, due time, and how each stands against its target.';
+do $do$
+declare
+  v_column record;
+begin
+  for v_column in
+    select a.attname,
+      col_description('tickets.ticket_sla'::regclass, t.attnum) as meaning
+    from pg_attribute as a
+    join pg_attribute as t
+      on t.attrelid = 'tickets.ticket_sla'::regclass and t.attname = a.attname
+    where a.attrelid = 'tickets.open_sla'::regclass and a.attnum > 0
+  loop
+    execute format(
+      'comment on column tickets.open_sla.%I is %L', v_column.attname, v_column.meaning
+    );
+  end loop;
+end;
+$do$;
+--! EndIncluded views/tickets.open_sla.sql
+--! Included views/tickets.inc_open_sla.sql
+create or replace view tickets.inc_open_sla as
+select s.* from tickets.open_sla as s where s.dataset = 'inc';
+
+comment on view tickets.inc_open_sla is
+  'Open INC tickets: age, due time, and how each stands against the target.';
+do $do$
+declare
+  v_column record;
+begin
+  for v_column in
+    select a.attname, col_description('tickets.open_sla'::regclass, a.attnum) as meaning
+    from pg_attribute as a
+    where a.attrelid = 'tickets.inc_open_sla'::regclass and a.attnum > 0
+  loop
+    execute format(
+      'comment on column tickets.inc_open_sla.%I is %L', v_column.attname, v_column.meaning
+    );
+  end loop;
+end;
+$do$;
+--! EndIncluded views/tickets.inc_open_sla.sql
+--! Included views/tickets.crq_open_sla.sql
+create or replace view tickets.crq_open_sla as
+select s.* from tickets.open_sla as s where s.dataset = 'crq';
+
+comment on view tickets.crq_open_sla is
+  'Open CRQ tickets: age, due time, and how each stands against the target.';
+do $do$
+declare
+  v_column record;
+begin
+  for v_column in
+    select a.attname, col_description('tickets.open_sla'::regclass, a.attnum) as meaning
+    from pg_attribute as a
+    where a.attrelid = 'tickets.crq_open_sla'::regclass and a.attnum > 0
+  loop
+    execute format(
+      'comment on column tickets.crq_open_sla.%I is %L', v_column.attname, v_column.meaning
+    );
+  end loop;
+end;
+$do$;
+--! EndIncluded views/tickets.crq_open_sla.sql
+--! Included functions/reporting._feature.sql
+create or replace function reporting._feature(p_ticket tickets.ticket_sla)
+  returns json
+  language sql stable parallel safe
+as $$
+  /*
+    A ticket with a point as a GeoJSON feature (RFC 7946).
+
+    The properties are a row of a type: that takes half the time of naming each of them to
+    json_build_object. No `set search_path` here: it would keep the function from being inlined into
+    the query that calls it.
+  */
+  select json_build_object(
+    'type', 'Feature',
+    'id', p_ticket.ticket_id,
+    'geometry', public.st_asgeojson(p_ticket.geom, 6)::json,
+    'properties', row(
+      p_ticket.dataset, p_ticket.ticket_id, p_ticket.normalized_status, p_ticket.raw_status,
+      p_ticket.bucket, p_ticket.is_actionable, p_ticket.cluster, p_ticket.region,
+      p_ticket.location_name, p_ticket.assigned_team, p_ticket.owner, p_ticket.sla_status,
+      p_ticket.sla_state, p_ticket.mttr, p_ticket.opened_at, p_ticket.scheduled_at,
+      p_ticket.closed_at, p_ticket.geo_source
+    )::reporting.ticket_properties
+  );
+$$;
+
+comment on function reporting._feature(tickets.ticket_sla) is
+  'A ticket with a point as a GeoJSON feature.';
+--! EndIncluded functions/reporting._feature.sql
+--! Included functions/reporting._freshness.sql
+create or replace function reporting._freshness(p_dataset text)
+  returns json
+  language sql stable
+  set search_path = ''
+as $$
+  /*
+    How far a dataset is, of tickets.freshness, for a page to show beside its tickets.
+  */
+  select json_build_object(
+    'source_max_key', f.source_max_key,
+    'exported_at', f.exported_at,
+    'age_seconds', floor(extract(epoch from f.age))::bigint,
+    'applied_at', f.applied_at,
+    'files_applied', f.files_applied,
+    'files_refused', f.files_refused,
+    'files_unarchived', f.files_unarchived
+  )
+  from tickets.freshness as f
+  where f.dataset = p_dataset;
+$$;
+
+comment on function reporting._freshness(text) is
+  'How far a dataset is: watermark, its age, files by state.';
+--! EndIncluded functions/reporting._freshness.sql
+--! Included functions/reporting._read_window.sql
+create or replace function reporting._read_window(
+  p_window text,
+  p_from timestamptz,
+  p_to timestamptz,
+  out window_text text,
+  out window_from timestamptz,
+  out window_to timestamptz
+)
+  language plpgsql stable
+  set search_path = ''
+  set timezone = 'Africa/Nairobi'
+as $$
+/*
+  The time that a dashboard looks at: from window_from up to, but without, window_to.
+
+  Takes      all, or an interval that ends at p_to, else now; p_from in the place of its beginning.
+             NULL is 7d.
+  Returns    the window as understood, NULL where p_from made it needless, and its two ends, which
+             are infinite where it has none.
+  Raises     TK031 the window is neither all nor an interval, TK032 it ends before it begins.
+*/
+declare
+  v_length interval;
+begin
+  window_text := coalesce(btrim(p_window), '7d');
+  if lower(window_text) = 'all' then
+    window_text := 'all';
+  end if;
+  window_to := coalesce(
+    p_to, case when window_text = 'all' then 'infinity' else tickets._now() end
+  );
+  window_from := coalesce(p_from, case when window_text = 'all' then '-infinity'::timestamptz end);
+  if window_from is null then
+    begin
+      -- A bare number would be seconds, which nobody means.
+      if window_text ~ '[A-Za-z:]' then
+        v_length := window_text::interval;
+        window_from := window_to - v_length;
+      end if;
+    exception
+      when invalid_datetime_format or datetime_field_overflow or interval_field_overflow then
+        v_length := null;
+    end;
+    if v_length is null or v_length <= interval '0' then
+      raise exception using
+        errcode = 'TK031',
+        message = format('the window %L is no length of time', left(p_window, 100)),
+        detail = 'A window is 24h, 7d, 30d, all, or an interval such as 90 minutes.',
+        hint = 'For example: select reporting.fn_inc_dashboard(p_window => ''7d''); '
+          || 'or name both ends with p_from and p_to';
+    end if;
+  elsif p_from is not null then
+    window_text := null;
+  end if;
+  if window_from > window_to then
+    raise exception using
+      errcode = 'TK032',
+      message = 'the window ends before it begins',
+      detail = format('It is from %s to %s.', window_from, window_to),
+      hint = 'Exchange p_from and p_to; without p_to a window ends now';
+  end if;
+end;
+$$;
+
+comment on function reporting._read_window(text, timestamptz, timestamptz) is
+  'The two ends of the time that a dashboard looks at; TK031 or TK032 where there is none.';
+--! EndIncluded functions/reporting._read_window.sql
+--! Included functions/reporting._dashboard.sql
+create or replace function reporting._dashboard(
+  p_dataset text,
+  p_cluster text,
+  p_status text,
+  p_window text,
+  p_from timestamptz,
+  p_to timestamptz
+)
+  returns json
+  language plpgsql stable
+  set search_path = ''
+  set timezone = 'Africa/Nairobi'
+  set plan_cache_mode = force_custom_plan
+  set work_mem = '128MB'
+  -- Compiling the query takes longer than running it.
+  set jit = off
+as $$
+/*
+  The dashboard of a dataset: open tickets as they stand now, closed ones of a window, numbers of
+  both.
+
+  Takes      the dataset; a cluster as the export writes it, NULL for all; a status, normalized or
+             raw, in any case, NULL or all for every; the window, see reporting._read_window.
+  Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. What is
+             counted is always tickets, each once.
+  Raises     TK031, TK032.
+*/
+declare
+  v_status constant text := nullif(lower(btrim(p_status)), 'all');
+  v_window record;
+  v_from timestamptz;
+  v_to timestamptz;
+begin
+  v_window := reporting._read_window(p_window, p_from, p_to);
+  v_from := v_window.window_from;
+  v_to := v_window.window_to;
+
+  return (
+    with ticket as materialized (
+      -- The one look at the tickets: those that are open, or were opened or closed in the window.
+      select t.ticket_id, t.is_open, t.is_actionable, t.cluster, t.assigned_team, t.owner, t.mttr,
+        t.age, t.sla_state, t.geom is not null as is_located,
+        lower(btrim(t.sla_status)) as sla_status,
+        t.opened_at >= v_from and t.opened_at < v_to as is_created,
+        w.is_closed,
+        case when t.geom is not null and (t.is_open or w.is_closed) then reporting._feature(t) end
+          as feature
+      from tickets.ticket_sla as t
+      cross join lateral (
+        select not t.is_open and t.closed_at >= v_from and t.closed_at < v_to as is_closed
+      ) as w
+      where t.dataset = p_dataset
+        and (p_cluster is null or t.cluster = p_cluster)
+        and (
+          v_status is null
+          or lower(btrim(t.normalized_status)) = v_status
+          or lower(t.raw_status) = v_status
+        )
+        and (t.is_open or w.is_closed or t.opened_at >= v_from and t.opened_at < v_to)
+    ),
+    counted as (
+      select count(*) filter (where t.is_open) as open_total,
+        count(*) filter (where t.is_open and t.is_actionable) as open_actionable,
+        count(*) filter (where t.sla_state = 'within') as open_within,
+        count(*) filter (where t.sla_state = 'at_risk') as open_at_risk,
+        count(*) filter (where t.sla_state = 'breached') as open_breached,
+        count(*) filter (where t.sla_state = 'unknown') as open_unknown,
+        count(*) filter (where t.is_created) as created_in_window,
+        count(*) filter (where t.is_closed) as closed_in_window,
+        percentile_cont(array[0.5, 0.9]) within group (order by t.mttr) filter (where t.is_closed)
+          as mttr_percentiles,
+        avg(t.mttr) filter (where t.is_closed) as mttr_mean,
+        count(*) filter (where t.is_closed and t.sla_status = 'met') as sla_met,
+        count(*) filter (where t.is_closed and t.sla_status = 'breached') as sla_breached,
+        count(*) filter (where t.age < interval '4 hours') as lt_4h,
+        count(*) filter (where t.age >= interval '4 hours' and t.age < interval '24 hours')
+          as h4_24h,
+        count(*) filter (where t.age >= interval '24 hours' and t.age < interval '3 days')
+          as d1_3d,
+        count(*) filter (where t.age >= interval '3 days' and t.age < interval '7 days') as d3_7d,
+        count(*) filter (where t.age >= interval '7 days') as gt_7d,
+        count(*) filter (where t.is_open and t.is_located) as open_located,
+        json_agg(t.feature order by t.ticket_id) filter (where t.is_located and t.is_open)
+          as open_features,
+        json_agg(t.feature order by t.ticket_id) filter (where t.is_located and t.is_closed)
+          as closed_features
+      from ticket as t
+    ),
+    grouped as (
+      -- Medians come after the grouping: an ordered aggregate in it would have it sort all tickets
+      -- by name three times.
+      select grouping(t.cluster, t.assigned_team, t.owner) as ungrouped,
+        coalesce(t.cluster, t.assigned_team, t.owner) as name,
+        count(*) filter (where t.is_open) as open,
+        count(*) filter (where t.is_closed) as closed,
+        array_agg(t.mttr) filter (where t.is_closed) as mttrs,
+        count(*) filter (where t.is_closed and t.sla_status = 'breached') as sla_breached
+      from ticket as t
+      where t.is_open or t.is_closed
+      group by grouping sets ((t.cluster), (t.assigned_team), (t.owner))
+    ),
+    listed as (
+      select json_agg(e.entry order by e.place) filter (where e.ungrouped = b'011'::integer)
+          as by_cluster,
+        json_agg(e.entry order by e.place) filter (where e.ungrouped = b'101'::integer)
+          as by_team,
+        json_agg(e.entry order by e.place) filter (where e.ungrouped = b'110'::integer)
+          as by_owner
+      from (
+        select g.ungrouped,
+          row_number() over (order by g.open desc, g.closed desc, g.name collate "C") as place,
+          json_build_object(
+            'name', g.name,
+            'open', g.open,
+            'closed', g.closed,
+            'mttr_median_minutes', (
+              select trim_scale(
+                round((percentile_cont(0.5) within group (order by m.mttr))::numeric, 2)
+              )
+              from unnest(g.mttrs) as m (mttr)
+            ),
+            'sla_breached', g.sla_breached
+          ) as entry
+        from grouped as g
+      ) as e
+    )
+    select json_build_object(
+      'filters', json_build_object(
+        'dataset', p_dataset,
+        'cluster', p_cluster,
+        'status', v_status,
+        'window', v_window.window_text,
+        'from', case when isfinite(v_from) then v_from end,
+        'to', case when isfinite(v_to) then v_to end
+      ),
+      'open', json_build_object(
+        'type', 'FeatureCollection',
+        'features', coalesce(c.open_features, '[]')
+      ),
+      'closed', json_build_object(
+        'type', 'FeatureCollection',
+        'features', coalesce(c.closed_features, '[]')
+      ),
+      'metrics', json_build_object(
+        'open_total', c.open_total,
+        'open_actionable', c.open_actionable,
+        'open_within', c.open_within,
+        'open_at_risk', c.open_at_risk,
+        'open_breached', c.open_breached,
+        'open_unknown', c.open_unknown,
+        'created_in_window', c.created_in_window,
+        'closed_in_window', c.closed_in_window,
+        'reopened_in_window', (
+          select count(distinct e.ticket_id)
+          from tickets.status_events as e
+          join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = e.ticket_id
+          where e.dataset = p_dataset
+            and not e.from_open and e.to_open
+            and e.exported_at >= v_from and e.exported_at < v_to
+            and (p_cluster is null or t.cluster = p_cluster)
+            and (
+              v_status is null
+              or lower(btrim(t.normalized_status)) = v_status
+              or lower(t.raw_status) = v_status
+            )
+        ),
+        'mttr_median_minutes', trim_scale(round(c.mttr_percentiles[1]::numeric, 2)),
+        'mttr_p90_minutes', trim_scale(round(c.mttr_percentiles[2]::numeric, 2)),
+        'mttr_mean_minutes', trim_scale(round(c.mttr_mean, 2)),
+        'sla_met', c.sla_met,
+        'sla_breached', c.sla_breached,
+        'aging', json_build_object(
+          'lt_4h', c.lt_4h,
+          'h4_24h', c.h4_24h,
+          'd1_3d', c.d1_3d,
+          'd3_7d', c.d3_7d,
+          'gt_7d', c.gt_7d,
+          'unknown', c.open_unknown
+        ),
+        'located_pct', trim_scale(round(100.0 * c.open_located / nullif(c.open_total, 0), 2))
+      ),
+      'by_cluster', coalesce(l.by_cluster, '[]'),
+      'by_team', coalesce(l.by_team, '[]'),
+      'by_owner', coalesce(l.by_owner, '[]'),
+      'freshness', reporting._freshness(p_dataset)
+    )
+    from counted as c
+    cross join listed as l
+  );
+end;
+$$;
+
+comment on function reporting._dashboard(text, text, text, text, timestamptz, timestamptz) is
+  'The dashboard of a dataset: open tickets, closed ones of a window, numbers of both.';
+--! EndIncluded functions/reporting._dashboard.sql
+--! Included functions/reporting.fn_tickets_for_map.sql
+create or replace function reporting.fn_tickets_for_map(
+  p_dataset text default null,
+  p_cluster text default null,
+  p_status text default 'open'
+)
+  returns json
+  language plpgsql stable security definer
+  set search_path = ''
+  set timezone = 'Africa/Nairobi'
+  set plan_cache_mode = force_custom_plan
+  set work_mem = '64MB'
+  -- Compiling the query takes longer than running it.
+  set jit = off
+as $$
+/*
+  The Tickets map: a GeoJSON FeatureCollection of the tickets that have a point, and a summary of
+  all, with or without one.
+
+  Takes      a dataset, NULL for all; a cluster as the export writes it, NULL for all; open, closed
+             or all, NULL is open.
+  Returns    features by ticket_id. Times are EAT with their offset.
+  Raises     TK001 unknown dataset, TK030 unknown status.
+*/
+declare
+  v_status constant text := coalesce(lower(btrim(p_status)), 'open');
+begin
+  if p_dataset is not null then
+    perform tickets._check_dataset(p_dataset);
+  end if;
+  if v_status not in ('open', 'closed', 'all') then
+    raise exception using
+      errcode = 'TK030',
+      message = format('the map knows no status %L', left(p_status, 100)),
+      detail = 'Statuses: open, closed, all.',
+      hint = 'Name one of them: select reporting.fn_tickets_for_map(p_status => ''all'')';
+  end if;
+
+  return (
+    with ticket as materialized (
+      -- The one look at the tickets.
+      select t.dataset, t.ticket_id, t.geo_source, t.geom is not null as is_located,
+        case when t.geom is not null then reporting._feature(t) end as feature
+      from tickets.ticket_sla as t
+      where (p_dataset is null or t.dataset = p_dataset)
+        and (p_cluster is null or t.cluster = p_cluster)
+        and (v_status = 'all' or t.is_open = (v_status = 'open'))
+    )
+    select json_build_object(
+      'type', 'FeatureCollection',
+      'features', coalesce(f.features, '[]'),
+      'summary', json_build_object(
+        'total', f.total,
+        'located', f.located,
+        'unlocated', f.total - f.located,
+        'by_dataset', d.by_dataset,
+        'by_geo_source', json_build_object(
+          'feed', f.feed,
+          'location', f.location,
+          'cluster', f.cluster,
+          'none', f.total - f.feed - f.location - f.cluster
+        ),
+        'freshness', d.freshness
+      )
+    )
+    from (
+      select json_agg(t.feature order by t.ticket_id, t.dataset) filter (where t.is_located)
+          as features,
+        count(*) as total,
+        count(*) filter (where t.is_located) as located,
+        count(*) filter (where t.geo_source = 'feed') as feed,
+        count(*) filter (where t.geo_source = 'location') as location,
+        count(*) filter (where t.geo_source = 'cluster') as cluster
+      from ticket as t
+    ) as f
+    cross join (
+      select json_object_agg(d.dataset, coalesce(c.total, 0) order by d.dataset) as by_dataset,
+        json_object_agg(d.dataset, reporting._freshness(d.dataset) order by d.dataset)
+          as freshness
+      from tickets.datasets as d
+      left join (
+        select t.dataset, count(*) as total from ticket as t group by t.dataset
+      ) as c on c.dataset = d.dataset
+      where p_dataset is null or d.dataset = p_dataset
+    ) as d
+  );
+end;
+$$;
+
+comment on function reporting.fn_tickets_for_map(text, text, text) is
+  'The Tickets map: a GeoJSON FeatureCollection of located tickets, with a summary of all.';
+--! EndIncluded functions/reporting.fn_tickets_for_map.sql
+--! Included functions/reporting.fn_inc_dashboard.sql
+create or replace function reporting.fn_inc_dashboard(
+  p_cluster text default null,
+  p_status text default null,
+  p_window text default '7d',
+  p_from timestamptz default null,
+  p_to timestamptz default null
+)
+  returns json
+  language sql stable security definer
+  set search_path = ''
+as $$
+  /*
+    The live dashboard of INC: open tickets as they stand now, those closed in a window, and the
+    numbers of both.
+
+    Takes      a cluster as the export writes it, NULL for all; a status, normalized or raw, in any
+               case, NULL or all for every; the window: 24h, 7d, 30d, all or an interval, which ends
+               at p_to, else now, and begins at p_from where that is given.
+    Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. Times are
+               EAT with their offset.
+    Raises     TK031 the window is no length of time, TK032 it ends before it begins.
+  */
+  select reporting._dashboard('inc', p_cluster, p_status, p_window, p_from, p_to);
+$$;
+
+comment on function reporting.fn_inc_dashboard(text, text, text, timestamptz, timestamptz) is
+  'The live dashboard of INC: open tickets, those closed in a window, and the numbers of both.';
+--! EndIncluded functions/reporting.fn_inc_dashboard.sql
+--! Included functions/reporting.fn_crq_dashboard.sql
+create or replace function reporting.fn_crq_dashboard(
+  p_cluster text default null,
+  p_status text default null,
+  p_window text default '7d',
+  p_from timestamptz default null,
+  p_to timestamptz default null
+)
+  returns json
+  language sql stable security definer
+  set search_path = ''
+as $$
+  /*
+    The live dashboard of CRQ: open tickets as they stand now, those closed in a window, and the
+    numbers of both.
+
+    Takes      a cluster as the export writes it, NULL for all; a status, normalized or raw, in any
+               case, NULL or all for every; the window: 24h, 7d, 30d, all or an interval, which ends
+               at p_to, else now, and begins at p_from where that is given.
+    Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. Times are
+               EAT with their offset.
+    Raises     TK031 the window is no length of time, TK032 it ends before it begins.
+  */
+  select reporting._dashboard('crq', p_cluster, p_status, p_window, p_from, p_to);
+$$;
+
+comment on function reporting.fn_crq_dashboard(text, text, text, timestamptz, timestamptz) is
+  'The live dashboard of CRQ: open tickets, those closed in a window, and the numbers of both.';
+--! EndIncluded functions/reporting.fn_crq_dashboard.sql
 
 -- History stays as it was observed --------------------------------------------------------------
 
