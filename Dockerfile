@@ -21,5 +21,7 @@ COPY --chmod=644 migrations/committed/*.sql migrations/committed/
 COPY --chmod=644 migrations/fixtures/grants.sql migrations/fixtures/grants.sql
 RUN ln -s /app/src/fleettickets.js /usr/local/bin/fleettickets
 USER node
+# Whether a run would work from here. That the data is fresh is for status to say: at night it is not.
+HEALTHCHECK --interval=15m --timeout=3m --start-period=1m CMD fleettickets doctor || exit 1
 # Stays alive for a scheduler that runs commands in it, such as: fleettickets ingest inc --apply
 CMD ["sh", "-c", "trap exit TERM; while :; do sleep 3600 & wait $!; done"]

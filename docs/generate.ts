@@ -21,8 +21,8 @@ const exitMeanings: Record<UsedExit, { means: string; what: string }> = {
     what: "Nothing. A run that only passes by files refused earlier ends so, too: watch `files_refused` in `tickets.freshness`.",
   },
   unexpected: {
-    means: "unexpected: a defect of the program",
-    what: "Read the last line of the log, it has the stack; report it.",
+    means: "unexpected: a defect of the program; of `status`, older than `--max-age`",
+    what: "Read the last line of the log, it has the stack; report it. `status`: look at cron and at the exporter.",
   },
   usage: {
     means: "usage or configuration",

@@ -3943,6 +3943,31 @@ COMMENT ON FUNCTION tickets._whole_row(p_row tickets.staging, p_extra_columns te
 
 
 --
+-- Name: applied_migrations(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.applied_migrations() RETURNS TABLE(hash text, filename text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  /*
+    The migrations that this database has seen, in their order: for a program that wants to know
+    whether the schema is its own.
+  */
+  select m.hash, m.filename
+  from graphile_migrate.migrations as m
+  order by m.filename;
+$$;
+
+
+--
+-- Name: FUNCTION applied_migrations(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.applied_migrations() IS 'The migrations that this database has seen, in their order.';
+
+
+--
 -- Name: apply_file(text, text, text, bigint, text[], bigint, integer, boolean); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -4108,7 +4133,8 @@ CREATE FUNCTION tickets.capture_history(p_dataset text DEFAULT NULL::text) RETUR
 /*
   Records the closures that are not recorded yet, whoever wrote them, and today's snapshot. Applying
   a file does this for what the file changed; run by itself it catches up with tickets that were
-  changed by other means. Running it again writes nothing.
+  changed by other means. Running it again writes nothing but that today's snapshot was looked at,
+  which is how tickets.freshness knows of runs that had nothing to load.
 
   Takes      a dataset, or NULL for all.
   Returns    a row a dataset: closures newly recorded, clusters whose snapshot changed.
@@ -4141,6 +4167,11 @@ begin
     select count(*) into closures from recorded;
     dataset := v_dataset;
     clusters := tickets._capture_day(v_dataset);
+    update tickets.daily_snapshot as s
+    set captured_at = tickets._now()
+    where s.dataset = v_dataset
+      and s.day = (tickets._now() at time zone 'Africa/Nairobi')::date
+      and s.captured_at <> tickets._now();
     return next;
   end loop;
 end;
@@ -4456,6 +4487,39 @@ $_$;
 --
 
 COMMENT ON FUNCTION tickets.sort_files(p_dataset text, p_source_keys text[], p_etags text[]) IS 'What the ledger says of listed objects (new, applied, rejected, skipped), oldest first.';
+
+
+--
+-- Name: staged_rows(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.staged_rows(p_dataset text) RETURNS TABLE(source_key text, rows bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+/*
+  What lies in staging: files staged by hand that nobody has applied yet, or that were refused.
+
+  Returns    a row a file, in the order of staging; none where staging is empty, as it should be.
+*/
+#variable_conflict use_column
+begin
+  return query
+  select s.source_key, count(*)
+  from tickets.staging as s
+  where s.dataset = p_dataset
+  group by s.source_key
+  order by min(s.line);
+end;
+$$;
+
+
+--
+-- Name: FUNCTION staged_rows(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.staged_rows(p_dataset text) IS 'What lies in staging and is not applied yet, a row a file.';
 
 
 --
@@ -4799,7 +4863,7 @@ COMMENT ON COLUMN tickets.daily_snapshot.closed IS 'Tickets closed on that day.'
 -- Name: COLUMN daily_snapshot.captured_at; Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON COLUMN tickets.daily_snapshot.captured_at IS 'When it last changed.';
+COMMENT ON COLUMN tickets.daily_snapshot.captured_at IS 'When a run last found it so.';
 
 
 --
@@ -5533,8 +5597,9 @@ CREATE VIEW tickets.freshness AS
     f.applied_at,
     COALESCE(f.applied, (0)::bigint) AS files_applied,
     COALESCE(f.refused, (0)::bigint) AS files_refused,
-    COALESCE(f.unarchived, (0)::bigint) AS files_unarchived
-   FROM (((tickets.datasets d
+    COALESCE(f.unarchived, (0)::bigint) AS files_unarchived,
+    r.captured_at AS last_run_at
+   FROM ((((tickets.datasets d
      LEFT JOIN tickets.import_meta m ON ((m.dataset = d.dataset)))
      LEFT JOIN LATERAL ( SELECT max(k.exported_at) AS exported_at
            FROM tickets.ingest_files k
@@ -5548,6 +5613,11 @@ CREATE VIEW tickets.freshness AS
             count(*) FILTER (WHERE ((i.status = ANY (ARRAY['applied'::text, 'skipped'::text])) AND (i.archived_at IS NULL) AND (i.source_key !~~ 'manual:%'::text))) AS unarchived
            FROM tickets.ingest_files i
           GROUP BY i.dataset) f ON ((f.dataset = d.dataset)))
+     LEFT JOIN LATERAL ( SELECT s.captured_at
+           FROM tickets.daily_snapshot s
+          WHERE (s.dataset = d.dataset)
+          ORDER BY s.day DESC, s.captured_at DESC
+         LIMIT 1) r ON (true))
   ORDER BY d.dataset;
 
 
@@ -5612,6 +5682,13 @@ COMMENT ON COLUMN tickets.freshness.files_refused IS 'Files refused and not mend
 --
 
 COMMENT ON COLUMN tickets.freshness.files_unarchived IS 'Files done with and not in the archive yet.';
+
+
+--
+-- Name: COLUMN freshness.last_run_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.freshness.last_run_at IS 'When a run last came to its end, with or without anything new; NULL before the first ticket.';
 
 
 --
@@ -7826,6 +7903,14 @@ REVOKE ALL ON FUNCTION tickets._whole_row(p_row tickets.staging, p_extra_columns
 
 
 --
+-- Name: FUNCTION applied_migrations(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.applied_migrations() FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.applied_migrations() TO fleettickets_loader;
+
+
+--
 -- Name: FUNCTION apply_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_header text[], p_rows bigint, p_dropped_lines integer, p_is_snapshot boolean); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -7918,6 +8003,14 @@ GRANT ALL ON FUNCTION tickets.skip_file(p_dataset text, p_source_key text, p_eta
 
 REVOKE ALL ON FUNCTION tickets.sort_files(p_dataset text, p_source_keys text[], p_etags text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION tickets.sort_files(p_dataset text, p_source_keys text[], p_etags text[]) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION staged_rows(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.staged_rows(p_dataset text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.staged_rows(p_dataset text) TO fleettickets_loader;
 
 
 --

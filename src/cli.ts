@@ -1,14 +1,18 @@
+import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError } from "commander";
 import { captureHistoryCommand } from "./commands/capture-history.ts";
 import { demoCommand } from "./commands/demo.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { ingestCommand } from "./commands/ingest.ts";
 import { migrateCommand } from "./commands/migrate.ts";
 import { retryCommand } from "./commands/retry.ts";
+import { statusCommand } from "./commands/status.ts";
+import { parseDuration } from "./duration.ts";
 import { exitCodes } from "./errors.ts";
 
 const exitCodeHelp = `
-Exit codes: 0 done or nothing to do · 1 unexpected · 2 usage or configuration · 3 database ·
-4 object store · 5 another run has the lock · 6 some file was refused
+Exit codes: 0 done or nothing to do · 1 unexpected, or status too old · 2 usage or configuration ·
+3 database · 4 object store · 5 another run has the lock · 6 some file was refused
 
 Configuration is read from the environment and from .env; see .env.example.`;
 
@@ -21,6 +25,7 @@ export async function main(argv: readonly string[]): Promise<void> {
 export function createProgram(): Command {
   const program = new Command("fleettickets")
     .description("Brings INC and CRQ ticket exports from an S3 bucket into PostgreSQL + PostGIS.")
+    .version(readVersion(), "-V, --version", "print the version")
     .showHelpAfterError("(--help tells more)")
     .addHelpText("after", exitCodeHelp)
     .configureHelp({ showGlobalOptions: true })
@@ -70,6 +75,27 @@ export function createProgram(): Command {
     "fleettickets capture-history",
   ).action(captureHistoryCommand);
 
+  withBucket(
+    define(
+      program,
+      "status",
+      "tell how far each dataset is, and what waits",
+      "fleettickets status --max-age 2h",
+    ),
+  )
+    .option("--max-age <time>", "end with 1 where a dataset is older: 90m, 2h, 1d12h", seconds)
+    .option("--snapshot", "count full snapshots as waiting instead of change files")
+    .action(statusCommand);
+
+  withBucket(
+    define(
+      program,
+      "doctor",
+      "look at all that a run depends on, and say how to mend what is broken",
+      "fleettickets doctor",
+    ),
+  ).action(doctorCommand);
+
   define(
     program,
     "demo",
@@ -94,6 +120,17 @@ function withBucket(command: Command): Command {
     .option("--endpoint <url>", "object store, instead of RUSTFS_ENDPOINT")
     .option("--bucket <name>", "bucket, instead of RUSTFS_BUCKET")
     .option("--region <name>", "region, instead of RUSTFS_REGION");
+}
+
+function readVersion(): string {
+  const file = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(file) as { version: string }).version;
+}
+
+function seconds(text: string): number {
+  const parsed = parseDuration(text);
+  if (parsed === undefined) throw new InvalidArgumentError("It takes a time such as 90m, 2h, 1d.");
+  return parsed;
 }
 
 function positiveInteger(text: string): number {

@@ -35,8 +35,9 @@ export interface Flags {
   readonly logLevel?: string | undefined;
 }
 
-export type Part = "database" | "bucket";
-type Environment = Readonly<Record<string, string | undefined>>;
+/** `bucket if set`: the bucket, where the environment names an object store. */
+export type Part = "database" | "bucket" | "bucket if set";
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Reads `.env` of the working folder, if there is one. What the environment has already, wins. */
 export function loadDotEnv(): void {
@@ -50,18 +51,28 @@ export function loadDotEnv(): void {
  * @throws UsageError with every problem at once, each with its cure
  */
 export function readConfig(env: Environment, flags: Flags, needs: readonly Part[]): Config {
+  const { config, problems } = inspectConfig(env, flags, needs);
+  if (problems.length > 0) throw new UsageError(problems.join("\n"));
+  return config;
+}
+
+/** The same for who wants to know of the problems without being stopped by them. */
+export function inspectConfig(
+  env: Environment,
+  flags: Flags,
+  needs: readonly Part[],
+): { config: Config; problems: string[] } {
   const problems: string[] = [];
   const config = {
     databaseUrl: readDatabaseUrl(env, needs.includes("database"), problems),
-    bucket: readBucket(env, flags, needs.includes("bucket"), problems),
+    bucket: readBucket(env, flags, needs, problems),
     limits: {
       stallMs: readSeconds(env, "STALL_TIMEOUT", 60, problems),
       statementMs: readSeconds(env, "STATEMENT_TIMEOUT", 900, problems),
     },
     logLevel: readLogLevel(env, flags, problems),
   };
-  if (problems.length > 0) throw new UsageError(problems.join("\n"));
-  return Object.freeze(config);
+  return { config: Object.freeze(config), problems };
 }
 
 function readDatabaseUrl(env: Environment, isNeeded: boolean, problems: string[]): string {
@@ -94,10 +105,12 @@ function isDecodable(url: string): boolean {
 function readBucket(
   env: Environment,
   flags: Flags,
-  isNeeded: boolean,
+  needs: readonly Part[],
   problems: string[],
 ): BucketConfig {
   const endpoint = flags.endpoint ?? (env["RUSTFS_ENDPOINT"] || undefined);
+  const isNeeded =
+    needs.includes("bucket") || (needs.includes("bucket if set") && endpoint !== undefined);
   const accessKeyId = env["RUSTFS_ACCESS_KEY"] || undefined;
   const secretAccessKey = env["RUSTFS_SECRET_KEY"] || undefined;
   keepSecret(accessKeyId);

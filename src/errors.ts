@@ -107,7 +107,12 @@ export class DatabaseError extends CodedError {
   override name = "DatabaseError";
 
   constructor(...[code, message, more = {}]: ConstructorParameters<typeof CodedError>) {
-    super(code, message, { ...more, hint: more.hint ?? hintFor(code) });
+    // PostgreSQL's own hint for a missing function, to add casts, leads nowhere.
+    const isMissingFunction = code === "42883";
+    super(code, message, {
+      ...more,
+      hint: isMissingFunction ? hintFor(code) : (more.hint ?? hintFor(code)),
+    });
   }
 }
 

@@ -16,7 +16,7 @@ import { openGate } from "./gate.ts";
 import { listObjects } from "./listing.ts";
 import { type LocalFile, checkLocalFiles, openLocalFile } from "./local-file.ts";
 import { type Logger, reportError } from "./log.ts";
-import { drawProgress } from "./progress.ts";
+import { type Progress, openProgress } from "./progress.ts";
 import type { Store, StoredObject } from "./store.ts";
 
 /** What a run is to do. */
@@ -77,6 +77,7 @@ export interface IngestResult {
 /** One run, as it goes along. */
 interface Run extends IngestOptions, IngestTools {
   keyPrefix: string;
+  progress: Progress;
   result: IngestResult;
 }
 
@@ -96,7 +97,7 @@ export async function ingest(options: IngestOptions, tools: IngestTools): Promis
   const result = emptyResult(dataset, apply);
   try {
     const keyPrefix = await api.startRun(db, dataset);
-    const run: Run = { ...options, ...tools, keyPrefix, result };
+    const run: Run = { ...options, ...tools, keyPrefix, progress: openProgress(), result };
     if (apply) await load(run);
     else await rolledBack(db, () => load(run));
     await api.finishRun(db, dataset);
@@ -166,6 +167,8 @@ async function drain(
 type ListedFile = api.SortedFile & { object: StoredObject };
 
 async function loadChanges(run: Run, files: ListedFile[]): Promise<void> {
+  const due = files.filter((file) => isDue(run, file)).map(({ object }) => object);
+  run.progress.expect(due.slice(0, run.maxFiles));
   for (const file of files) {
     if (isDone(run)) return;
     if (isDue(run, file)) {
@@ -274,14 +277,16 @@ async function loadFile(
   read: () => AsyncIterable<Buffer>,
   { isSnapshot }: { isSnapshot: boolean } = { isSnapshot: false },
 ): Promise<boolean> {
-  const { log, result } = run;
+  const { log, progress, result } = run;
   try {
     const outcome = await stageAndApply(run, file, read, isSnapshot);
+    progress.end();
     result.files.push({ key: file.key, status: "applied", ...outcome });
     report(log, outcome, file);
     return true;
   } catch (error) {
     if (!isRefusal(error)) throw error;
+    progress.end();
     await refuse(run, file, error);
     return false;
   }
@@ -295,16 +300,24 @@ async function stageAndApply(
   isSnapshot: boolean,
 ): Promise<api.FileCounts & { extra_columns: string[]; missing_columns: string[] }> {
   const { db, dataset } = run;
-  const gate = await openGate(withProgress(read(), file), (bytes) => {
+  const { progress } = run;
+  let rows = () => 0;
+  const source = watched(read(), (bytes) => {
+    progress.read(bytes, rows());
+  });
+  progress.begin(file);
+  const gate = await openGate(source, (bytes) => {
     if (bytes !== file.bytes) {
       throw new UnreliableRead(`cannot read ${file.key}: ${bytes} of ${file.bytes} bytes came`);
     }
   });
+  rows = () => gate.counts().rows;
   try {
     return await inTransactionOf(run, async () => {
       const opened = await api.openFile(db, dataset, file.key, gate.header);
       const { staging_table, copy_columns, extra_columns, missing_columns } = opened;
       await db.copyIn(`${staging_table} (line, ${copy_columns.join(", ")})`, gate.records);
+      progress.apply(rows());
       const counts = await api.applyFile(db, fileId(run, file), {
         ...gate.counts(),
         header: gate.header,
@@ -381,15 +394,13 @@ function report(
   }
 }
 
-async function* withProgress(
+async function* watched(
   source: AsyncIterable<Buffer>,
-  { key, bytes }: { key: string; bytes: number },
+  tell: (bytes: number) => void,
 ): AsyncGenerator<Buffer, void, undefined> {
-  let passed = 0;
   for await (const chunk of source) {
     yield chunk;
-    passed += chunk.length;
-    drawProgress(key, passed / bytes);
+    tell(chunk.length);
   }
 }
 

@@ -28,7 +28,10 @@ export async function createLog(level: LogLevel): Promise<Logger> {
 async function formatForPeople(): Promise<(line: string) => string> {
   // Of no use to cron, and not free to load.
   const { default: pretty } = await import("pino-pretty");
-  return pretty.prettyFactory({ colorize: true, translateTime: "SYS:HH:MM:ss" });
+  return pretty.prettyFactory({
+    colorize: process.stderr.hasColors(),
+    translateTime: "SYS:HH:MM:ss",
+  });
 }
 
 /** Logs what ended a run, with all that it says of its cure. */

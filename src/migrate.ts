@@ -1,4 +1,5 @@
-import { existsSync } from "node:fs";
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Logger as GraphileLogger, migrate as graphileMigrate } from "graphile-migrate";
@@ -39,6 +40,16 @@ export async function migrate(databaseUrl: string, log: Logger): Promise<void> {
     await server.stop();
     await release();
   }
+}
+
+/** The migrations that this program brings along, in their order. */
+export function committedMigrations(): { filename: string; hash: string }[] {
+  const files = globSync("committed/*.sql", { cwd: MIGRATIONS }).sort();
+  return files.map((filename) => {
+    const hash = /^--! Hash: (\S+)$/m.exec(readFileSync(join(MIGRATIONS, filename), "utf8"))?.[1];
+    if (hash === undefined) throw new Error(`no hash in ${filename}`);
+    return { filename, hash };
+  });
 }
 
 async function migrateServer(connectionString: string, log: Logger): Promise<void> {

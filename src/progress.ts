@@ -1,5 +1,9 @@
-const WIDTH = 24;
+import { formatDuration } from "./duration.ts";
+
+const BAR_WIDTH = 24;
 const EVERY_MS = 100;
+// Before that, the time left would be a guess.
+const FORECAST_AFTER_MS = 2_000;
 
 let shown = false;
 let lastDrawn = 0;
@@ -11,17 +15,110 @@ export function clearProgress(): void {
   shown = false;
 }
 
-/**
- * Draws how far a long step is, where stderr is a terminal; nowhere else.
- *
- * @param label what is under way
- * @param done share between 0 and 1
- */
-export function drawProgress(label: string, done: number): void {
-  if (!process.stderr.isTTY || Date.now() - lastDrawn < EVERY_MS) return;
-  lastDrawn = Date.now();
-  const filled = Math.round(Math.min(1, done) * WIDTH);
-  const bar = "█".repeat(filled) + "░".repeat(WIDTH - filled);
-  process.stderr.write(`\r\u001b[K${bar} ${Math.floor(done * 100)} % ${label}`);
-  shown = true;
+/** How far a run is with its files. */
+export interface Progress {
+  /** More files that are to be loaded. */
+  expect(files: readonly { bytes: number }[]): void;
+  begin(file: { key: string; bytes: number }): void;
+  /** So many more bytes of the file are read, so many rows in all of it are on their way. */
+  read(bytes: number, rows: number): void;
+  /** All of the file is read; now the database has it. */
+  apply(rows: number): void;
+  end(): void;
+}
+
+/** What the bar tells. */
+export interface ProgressState {
+  files: number;
+  filesDone: number;
+  bytes: number;
+  bytesDone: number;
+  rows: number;
+  key: string;
+  isApplying: boolean;
+  elapsedMs: number;
+}
+
+/** A bar on the terminal, where stderr is one; nothing anywhere else. */
+export function openProgress(): Progress {
+  const total = { files: 0, bytes: 0 };
+  const done = { files: 0, bytes: 0, rows: 0 };
+  let file = { key: "", bytes: 0, passed: 0, rows: 0 };
+  let startedAt: number | undefined;
+
+  function draw(isApplying: boolean): void {
+    if (!process.stderr.isTTY) return;
+    if (!isApplying && Date.now() - lastDrawn < EVERY_MS) return;
+    lastDrawn = Date.now();
+    const line = progressLine(
+      {
+        files: Math.max(total.files, done.files + 1),
+        filesDone: done.files,
+        bytes: Math.max(total.bytes, done.bytes + file.bytes),
+        bytesDone: done.bytes + file.passed,
+        rows: done.rows + file.rows,
+        key: file.key,
+        isApplying,
+        elapsedMs: Date.now() - (startedAt ?? Date.now()),
+      },
+      process.stderr.columns,
+    );
+    process.stderr.write(`\r\u001b[K${line}`);
+    shown = true;
+  }
+
+  return {
+    expect(files) {
+      total.files += files.length;
+      total.bytes += files.reduce((sum, { bytes }) => sum + bytes, 0);
+    },
+    begin({ key, bytes }) {
+      startedAt ??= Date.now();
+      file = { key, bytes, passed: 0, rows: 0 };
+    },
+    read(bytes, rows) {
+      file.passed += bytes;
+      file.rows = rows;
+      draw(false);
+    },
+    apply(rows) {
+      file.rows = rows;
+      draw(true);
+    },
+    end() {
+      done.files++;
+      done.bytes += file.bytes;
+      done.rows += file.rows;
+      clearProgress();
+    },
+  };
+}
+
+/** The line of the bar; what a narrow terminal has no room for is left out from its end. */
+export function progressLine(state: ProgressState, width: number): string {
+  const { files, filesDone, bytes, bytesDone, rows, key, isApplying, elapsedMs } = state;
+  const share = bytes === 0 ? 1 : Math.min(1, bytesDone / bytes);
+  const filled = Math.round(share * BAR_WIDTH);
+  const parts = [
+    `${"█".repeat(filled)}${"░".repeat(BAR_WIDTH - filled)} ${Math.floor(share * 100)} %`,
+    `${megabytes(bytesDone)} of ${megabytes(bytes)} MB`,
+    `${isApplying ? "applying " : ""}${rows.toLocaleString("en")} rows`,
+    `file ${filesDone + 1} of ${files}`,
+  ];
+  if (elapsedMs >= FORECAST_AFTER_MS && share > 0 && share < 1) {
+    parts.push(`${formatDuration((elapsedMs / 1000) * (1 / share - 1))} left`);
+  }
+  parts.push(key.slice(key.lastIndexOf("/") + 1));
+  let line = "";
+  for (const part of parts) {
+    const longer = line === "" ? part : `${line} · ${part}`;
+    // The last column makes some terminals begin a new line.
+    if (longer.length >= width) break;
+    line = longer;
+  }
+  return line;
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1_000_000).toFixed(1);
 }

@@ -1,4 +1,12 @@
-import { type Config, type Flags, type Part, loadDotEnv, readConfig } from "./config.ts";
+import {
+  type Config,
+  type Environment,
+  type Flags,
+  type Part,
+  inspectConfig,
+  loadDotEnv,
+  readConfig,
+} from "./config.ts";
 import { type ExitCode, describeError, exitCodeOf } from "./errors.ts";
 import { type Logger, createLog, reportError } from "./log.ts";
 import { printJson } from "./output.ts";
@@ -14,6 +22,13 @@ export interface Session {
   log: Logger;
 }
 
+/** What a command works with that is there to find fault. */
+export interface Diagnosis extends Session {
+  env: Environment;
+  /** What is wrong with the configuration, by the part of it that suffers. */
+  problems: { general: string[]; database: string[]; bucket: string[] };
+}
+
 /**
  * Runs a command: configures it, and maps what it throws to a message and the exit code of the
  * process.
@@ -21,17 +36,41 @@ export interface Session {
  * @param needs the parts of the configuration that the command uses
  * @param work the command; it returns its exit code
  */
-export async function runCommand(
+export function runCommand(
   flags: CommonFlags,
   needs: readonly Part[],
   work: (session: Session) => Promise<ExitCode>,
 ): Promise<void> {
+  return run(flags, () => ({ config: readConfig(process.env, flags, needs) }), work);
+}
+
+/** Runs a command that no problem of the configuration keeps from beginning. */
+export function runDiagnosis(
+  flags: CommonFlags,
+  work: (diagnosis: Diagnosis) => Promise<ExitCode>,
+): Promise<void> {
+  const configure = () => {
+    const env = process.env;
+    const { config, problems: general } = inspectConfig(env, flags, []);
+    const problemsOf = (part: Part) =>
+      inspectConfig(env, flags, [part]).problems.filter((problem) => !general.includes(problem));
+    const problems = { general, database: problemsOf("database"), bucket: problemsOf("bucket") };
+    return { config, env, problems };
+  };
+  return run(flags, configure, work);
+}
+
+async function run<Configured extends { config: Config }>(
+  flags: CommonFlags,
+  configure: () => Configured,
+  work: (session: Configured & { log: Logger }) => Promise<ExitCode>,
+): Promise<void> {
   let log = await createLog("info");
   try {
     loadDotEnv();
-    const config = readConfig(process.env, flags, needs);
-    log = await createLog(config.logLevel);
-    process.exitCode = await work({ config, log });
+    const configured = configure();
+    log = await createLog(configured.config.logLevel);
+    process.exitCode = await work({ ...configured, log });
   } catch (error) {
     process.exitCode = exitCodeOf(error);
     reportError(error, log);

@@ -50,6 +50,8 @@ export interface Store {
   /** @throws UnreliableRead when the source is another object by now */
   copy(from: StoredObject, toKey: string): Promise<void>;
   remove(key: string): Promise<void>;
+  /** What the store's clock says; undefined when it does not say. */
+  clock(): Promise<Date | undefined>;
   close(): void;
 }
 
@@ -160,6 +162,15 @@ export function openStore(config: BucketConfig, stallMs: number): Store {
       await within(`delete ${key}`, (abortSignal) =>
         client.send(new DeleteObjectCommand({ Bucket, Key: key }), { abortSignal }),
       );
+    },
+
+    async clock() {
+      // Any answer has the header, that to a stranger, too.
+      const { headers } = await within("ask for the time", (signal) =>
+        fetch(config.endpoint, { method: "HEAD", signal }),
+      );
+      const date = headers.get("date");
+      return date === null ? undefined : new Date(date);
     },
 
     close() {

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
-import { Client, escapeIdentifier } from "pg";
 import { createProgram } from "../src/cli.ts";
 import { exitCodes } from "../src/errors.ts";
 import { type CliResult, describeRun, runCli } from "./harness/cli.ts";
@@ -14,7 +13,7 @@ import {
   onlyDataset,
   startLoader,
 } from "./harness/loader.ts";
-import { databaseUrl } from "./harness/postgres.ts";
+import { createEmptyDatabase } from "./harness/postgres.ts";
 import { startProxy } from "./harness/proxy.ts";
 import type { Scope } from "./harness/scope.ts";
 
@@ -30,6 +29,19 @@ describe("the command line", () => {
       assert.match(stdout, /--json/);
     });
   }
+
+  test("tells its version", async () => {
+    const { code, stdout } = await runCli(["--version"]);
+    const { version } = JSON.parse(
+      readFileSync(new URL("../package.json", import.meta.url), "utf8"),
+    ) as { version: string };
+    assert.deepEqual([code, stdout], [exitCodes.done, `${version}\n`]);
+  });
+
+  test("knows what a misspelt command or option was to be", async () => {
+    assert.match((await runCli(["igest", "inc"])).stderr, /Did you mean ingest\?/);
+    assert.match((await runCli(["ingest", "inc", "--aply"])).stderr, /Did you mean --apply\?/);
+  });
 
   test("lists its commands and exit codes", async () => {
     const { code, stdout } = await runCli(["--help"]);
@@ -54,6 +66,8 @@ describe("the command line", () => {
       ["ingest", "inc", "--csv"],
       ["retry"],
       ["migrate", "now"],
+      ["status", "--max-age", "soon"],
+      ["doctor", "inc"],
     ]) {
       const result = await runCli(args);
       assert.equal(result.code, exitCodes.usage, describeRun(args, result));
@@ -92,7 +106,7 @@ describe("the command line", () => {
 
 describe("migrate", () => {
   test("makes the schema, changes nothing when repeated, and is then ready to load", async (t) => {
-    const url = await emptyDatabase(t);
+    const url = await createEmptyDatabase(t);
     await succeed(["migrate"], url);
     const { json } = await succeed(["migrate", "--json"], url);
     assert.deepEqual(json, { migrated: true, exit_code: 0 });
@@ -100,7 +114,7 @@ describe("migrate", () => {
   });
 
   test("run twice at once ends well both times", async (t) => {
-    const url = await emptyDatabase(t);
+    const url = await createEmptyDatabase(t);
     await Promise.all([succeed(["migrate"], url), succeed(["migrate"], url)]);
   });
 
@@ -159,7 +173,7 @@ describe("exit code 3 and its cure, where the database", () => {
   });
 
   test("was never migrated", async (t) => {
-    const error = await assertDatabaseError(await emptyDatabase(t));
+    const error = await assertDatabaseError(await createEmptyDatabase(t));
     assert.match(error.hint ?? "", /fleettickets migrate/);
   });
 
@@ -226,18 +240,3 @@ describe("exit code 4 and its cure, where the object store", () => {
     assert.ok(datasets[0]?.error.hint, describeRun(args, result));
   }
 });
-
-/** A database without schema, dropped at the end of the test. */
-async function emptyDatabase(t: Scope): Promise<string> {
-  const serverUrl = process.env["TEST_SERVER_URL"] ?? assert.fail("run it by npm test");
-  const name = `fleettickets_empty_${randomBytes(4).toString("hex")}`;
-  await onServer(`create database ${escapeIdentifier(name)}`);
-  t.after(() => onServer(`drop database ${escapeIdentifier(name)} with (force)`));
-  return databaseUrl(serverUrl, name);
-
-  async function onServer(statement: string): Promise<void> {
-    const client = new Client({ connectionString: serverUrl });
-    await client.connect();
-    await client.query(statement).finally(() => client.end());
-  }
-}

@@ -50,6 +50,21 @@ test("the working migration is one file, and blank", () => {
   assert.equal(statements.trim(), "");
 });
 
+test("graphile-migrate finds nothing to do in a migrated database", async (t) => {
+  const { url } = await createDatabase(t);
+  const { PATH } = process.env;
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [join(MIGRATIONS, "../node_modules/.bin/graphile-migrate"), "status"],
+    // It wants to be told of a shadow database, and does not open it.
+    {
+      cwd: join(MIGRATIONS, ".."),
+      env: { PATH, DATABASE_URL: url, SHADOW_DATABASE_URL: `${url}_` },
+    },
+  );
+  assert.match(stdout, /up to date/i);
+});
+
 /** The two schemas with their rights, without what changes from one dump to the next. */
 async function dumpSchema(url: string): Promise<string> {
   const { stdout } = await promisify(execFile)(

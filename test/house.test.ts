@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { globSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import ts from "typescript";
 import { exitCodes, ownErrors } from "../src/errors.ts";
@@ -34,6 +34,19 @@ test("nothing but output.ts and the launcher writes to stdout, and nothing uses 
 test("the program reads its environment in one place", () => {
   const found = sources.filter((path) => /process\.env\b/.test(read(path)));
   assert.deepEqual(found, ["src/session.ts"]);
+});
+
+test("what a module exports, another one uses", () => {
+  const files = ["src", "test", "docs", "migrations"].flatMap((folder) =>
+    globSync(`${folder}/**/*.ts`, { cwd: ROOT }),
+  );
+  // The launcher calls it without naming its file.
+  const used = new Set([...files.flatMap(importsOf), "src/cli.ts main"]);
+  const dead = files
+    .flatMap((path) => exportsOf(path).map((name) => `${path} ${name}`))
+    .filter((name) => !used.has(name));
+  assert.ok(used.size > 100, `${used.size} names are imported`);
+  assert.deepEqual(dead, []);
 });
 
 describe("our own errors", () => {
@@ -129,7 +142,6 @@ function read(path: string): string {
 
 /** The texts of string and template literals, with … where a template has a gap. */
 function stringsOf(path: string): string[] {
-  const file = ts.createSourceFile(path, read(path), ts.ScriptTarget.Latest, true);
   const found: string[] = [];
   function visit(node: ts.Node): void {
     if (ts.isStringLiteralLike(node)) found.push(node.text);
@@ -139,7 +151,7 @@ function stringsOf(path: string): string[] {
     }
     ts.forEachChild(node, visit);
   }
-  visit(file);
+  visit(parsed(path));
   return found.map((text) => text.trim()).filter((text) => text !== "");
 }
 
@@ -151,4 +163,69 @@ function isSql(text: string): boolean {
     /\binsert\s+into\b|\bdelete\s+from\s+\w+\.|\bupdate\s+\w+\.\w+\s+(as\s+\w+\s+)?set\b/i,
     /^(create|alter|drop|truncate|grant|revoke|analyze|vacuum|lock|do|call|set|listen|notify)\s+(table|schema|role|function|view|index|table|on|local|session|\$)/i,
   ].some((pattern) => pattern.test(text));
+}
+
+/** The values that a module exports. A type may be there for those who name a function's result. */
+function exportsOf(path: string): string[] {
+  return parsed(path).statements.flatMap((statement) => {
+    const isExported =
+      ts.canHaveModifiers(statement) &&
+      ts.getModifiers(statement)?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword);
+    if (!isExported) return [];
+    if (ts.isVariableStatement(statement)) {
+      return statement.declarationList.declarations.map(({ name }) => name.getText());
+    }
+    const isValue = ts.isFunctionDeclaration(statement) || ts.isClassDeclaration(statement);
+    return isValue && statement.name ? [statement.name.text] : [];
+  });
+}
+
+/** What a module takes from others, as `path name`. */
+function importsOf(path: string): string[] {
+  const file = parsed(path);
+  const found: string[] = [];
+  const spaces = new Map<string, string>();
+  const pathOf = (specifier: ts.Expression) =>
+    ts.isStringLiteral(specifier) && specifier.text.startsWith(".")
+      ? join(dirname(path), specifier.text)
+      : undefined;
+  function visit(node: ts.Node): void {
+    if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) {
+      const from = node.moduleSpecifier && pathOf(node.moduleSpecifier);
+      const names = ts.isImportDeclaration(node)
+        ? node.importClause?.namedBindings
+        : node.exportClause;
+      if (from !== undefined && names) {
+        if (ts.isNamespaceImport(names)) spaces.set(names.name.text, from);
+        else if (ts.isNamedImports(names) || ts.isNamedExports(names)) {
+          for (const { propertyName, name } of names.elements) {
+            found.push(`${from} ${(propertyName ?? name).text}`);
+          }
+        }
+      }
+    } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
+      // `const { name } = await import("…")`
+      const [specifier] = node.arguments;
+      const from = specifier && pathOf(specifier);
+      const declaration = node.parent.parent;
+      if (from !== undefined && ts.isVariableDeclaration(declaration)) {
+        const { name } = declaration;
+        if (ts.isObjectBindingPattern(name)) {
+          found.push(
+            ...name.elements.map((e) => `${from} ${(e.propertyName ?? e.name).getText()}`),
+          );
+        }
+      }
+    } else if (ts.isPropertyAccessExpression(node)) {
+      const from = spaces.get(node.expression.getText());
+      if (from !== undefined) found.push(`${from} ${node.name.text}`);
+    }
+    ts.forEachChild(node, visit);
+  }
+  visit(file);
+  return found;
+}
+
+function parsed(path: string): ts.SourceFile {
+  return ts.createSourceFile(path, read(path), ts.ScriptTarget.Latest, true);
 }

@@ -49,6 +49,7 @@ const granted: Record<string, { relations: Record<string, string[]>; functions: 
       "tickets.ticket_sla": ["select"],
     },
     functions: [
+      "tickets.applied_migrations",
       "tickets.apply_file",
       "tickets.apply_staged",
       "tickets.capture_history",
@@ -61,6 +62,7 @@ const granted: Record<string, { relations: Record<string, string[]>; functions: 
       "tickets.refuse_file",
       "tickets.skip_file",
       "tickets.sort_files",
+      "tickets.staged_rows",
       "tickets.start_run",
       "tickets.unarchived_files",
     ],

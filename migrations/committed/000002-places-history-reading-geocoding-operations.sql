@@ -1,5 +1,5 @@
 --! Previous: sha1:2ae6d2ecff34c21eb6e5845ca8d0908f5dd204cd
---! Hash: sha1:621d93f4b91943f073c9067a3b3f5e5f2b53e45c
+--! Hash: sha1:24424a6be3f359e363c345a7614e589bae981ee8
 --! Message: places, history, reading, geocoding, operations
 
 --! Included functions/tickets._clean_place.sql
@@ -1941,56 +1941,6 @@ comment on function tickets._apply_file(
 ) is
   'Brings the staged rows of one file into tickets.ticket with its history, and counts them.';
 --! EndIncluded functions/tickets._apply_file.sql
---! Included functions/tickets.capture_history.sql
-create or replace function tickets.capture_history(p_dataset text default null)
-  returns table (dataset text, closures integer, clusters integer)
-  language plpgsql volatile security definer
-  set search_path = ''
-as $$
-/*
-  Records the closures that are not recorded yet, whoever wrote them, and today's snapshot. Applying
-  a file does this for what the file changed; run by itself it catches up with tickets that were
-  changed by other means. Running it again writes nothing.
-
-  Takes      a dataset, or NULL for all.
-  Returns    a row a dataset: closures newly recorded, clusters whose snapshot changed.
-  Raises     TK001 unknown dataset, TK002 another run is loading it.
-*/
-#variable_conflict use_column
-declare
-  v_dataset text;
-begin
-  foreach v_dataset in array tickets._datasets(p_dataset) loop
-    perform tickets._lock_dataset(v_dataset);
-    with noted as (
-      delete from tickets.unrecorded_closures as u
-      where u.dataset = v_dataset
-      returning u.ticket_id
-    ),
-    recorded as (
-      insert into tickets.closure_events (
-        dataset, ticket_id, closed_at, mttr, cluster, team, owner, source_key
-      )
-      select t.dataset, t.ticket_id, t.closed_at, t.mttr, t.cluster, t.assigned_team, t.owner,
-        t.source_key
-      from tickets.ticket as t
-      where t.dataset = v_dataset and t.ticket_id in (select n.ticket_id from noted as n)
-        and not t.is_open
-      order by t.ticket_id
-      on conflict (ticket_id, closed_at, dataset) do nothing
-      returning 1
-    )
-    select count(*) into closures from recorded;
-    dataset := v_dataset;
-    clusters := tickets._capture_day(v_dataset);
-    return next;
-  end loop;
-end;
-$$;
-
-comment on function tickets.capture_history(text) is
-  'Records closures not recorded yet and today''s snapshot, of one dataset or all.';
---! EndIncluded functions/tickets.capture_history.sql
 --! Included functions/reporting.fn_backlog.sql
 create or replace function reporting.fn_backlog(
   p_dataset text,
@@ -2332,3 +2282,167 @@ comment on function reporting.tickets_mvt(integer, integer, integer, json) is
   ' "opened_at": "time", "scheduled_at": "time", "closed_at": "time",'
   ' "geo_source": "where the point comes from"}}]}';
 --! EndIncluded functions/reporting.tickets_mvt.sql
+
+comment on column tickets.daily_snapshot.captured_at is 'When a run last found it so.';
+
+--! Included functions/tickets.capture_history.sql
+create or replace function tickets.capture_history(p_dataset text default null)
+  returns table (dataset text, closures integer, clusters integer)
+  language plpgsql volatile security definer
+  set search_path = ''
+as $$
+/*
+  Records the closures that are not recorded yet, whoever wrote them, and today's snapshot. Applying
+  a file does this for what the file changed; run by itself it catches up with tickets that were
+  changed by other means. Running it again writes nothing but that today's snapshot was looked at,
+  which is how tickets.freshness knows of runs that had nothing to load.
+
+  Takes      a dataset, or NULL for all.
+  Returns    a row a dataset: closures newly recorded, clusters whose snapshot changed.
+  Raises     TK001 unknown dataset, TK002 another run is loading it.
+*/
+#variable_conflict use_column
+declare
+  v_dataset text;
+begin
+  foreach v_dataset in array tickets._datasets(p_dataset) loop
+    perform tickets._lock_dataset(v_dataset);
+    with noted as (
+      delete from tickets.unrecorded_closures as u
+      where u.dataset = v_dataset
+      returning u.ticket_id
+    ),
+    recorded as (
+      insert into tickets.closure_events (
+        dataset, ticket_id, closed_at, mttr, cluster, team, owner, source_key
+      )
+      select t.dataset, t.ticket_id, t.closed_at, t.mttr, t.cluster, t.assigned_team, t.owner,
+        t.source_key
+      from tickets.ticket as t
+      where t.dataset = v_dataset and t.ticket_id in (select n.ticket_id from noted as n)
+        and not t.is_open
+      order by t.ticket_id
+      on conflict (ticket_id, closed_at, dataset) do nothing
+      returning 1
+    )
+    select count(*) into closures from recorded;
+    dataset := v_dataset;
+    clusters := tickets._capture_day(v_dataset);
+    update tickets.daily_snapshot as s
+    set captured_at = tickets._now()
+    where s.dataset = v_dataset
+      and s.day = (tickets._now() at time zone 'Africa/Nairobi')::date
+      and s.captured_at <> tickets._now();
+    return next;
+  end loop;
+end;
+$$;
+
+comment on function tickets.capture_history(text) is
+  'Records closures not recorded yet and today''s snapshot, of one dataset or all.';
+--! EndIncluded functions/tickets.capture_history.sql
+--! Included functions/tickets.staged_rows.sql
+create or replace function tickets.staged_rows(p_dataset text)
+  returns table (source_key text, rows bigint)
+  language plpgsql stable security definer
+  set search_path = ''
+  -- A plan for one dataset alone: a general one locks the staging tables of the others, too.
+  set plan_cache_mode = force_custom_plan
+as $$
+/*
+  What lies in staging: files staged by hand that nobody has applied yet, or that were refused.
+
+  Returns    a row a file, in the order of staging; none where staging is empty, as it should be.
+*/
+#variable_conflict use_column
+begin
+  return query
+  select s.source_key, count(*)
+  from tickets.staging as s
+  where s.dataset = p_dataset
+  group by s.source_key
+  order by min(s.line);
+end;
+$$;
+
+comment on function tickets.staged_rows(text) is
+  'What lies in staging and is not applied yet, a row a file.';
+--! EndIncluded functions/tickets.staged_rows.sql
+--! Included functions/tickets.applied_migrations.sql
+create or replace function tickets.applied_migrations()
+  returns table (hash text, filename text)
+  language sql stable security definer
+  set search_path = ''
+as $$
+  /*
+    The migrations that this database has seen, in their order: for a program that wants to know
+    whether the schema is its own.
+  */
+  select m.hash, m.filename
+  from graphile_migrate.migrations as m
+  order by m.filename;
+$$;
+
+comment on function tickets.applied_migrations() is
+  'The migrations that this database has seen, in their order.';
+--! EndIncluded functions/tickets.applied_migrations.sql
+--! Included views/tickets.freshness.sql
+create or replace view tickets.freshness as
+select d.dataset,
+  m.metadata ->> 'source_max_key' as source_max_key,
+  w.exported_at,
+  -- tickets._now() written out: a view calls functions with the rights of whoever reads it.
+  coalesce(nullif(current_setting('tickets.now', true), '')::timestamptz, now()) - w.exported_at
+    as age,
+  f.applied_at,
+  coalesce(f.applied, 0) as files_applied,
+  coalesce(f.refused, 0) as files_refused,
+  coalesce(f.unarchived, 0) as files_unarchived,
+  r.captured_at as last_run_at
+from tickets.datasets as d
+left join tickets.import_meta as m on m.dataset = d.dataset
+left join lateral (
+  select max(k.exported_at) as exported_at
+  from tickets.ingest_files as k
+  where k.dataset = d.dataset and k.source_key = m.metadata ->> 'source_max_key'
+) as w on true
+left join (
+  select i.dataset,
+    max(i.applied_at) as applied_at,
+    count(*) filter (where i.status = 'applied') as applied,
+    count(*) filter (
+      where i.status = 'rejected' and not exists (
+        select from tickets.ingest_files as mended
+        where mended.dataset = i.dataset and mended.source_key = i.source_key
+          and mended.status = 'applied'
+      )
+    ) as refused,
+    count(*) filter (
+      where i.status in ('applied', 'skipped') and i.archived_at is null
+        and i.source_key not like 'manual:%'
+    ) as unarchived
+  from tickets.ingest_files as i
+  group by i.dataset
+) as f on f.dataset = d.dataset
+left join lateral (
+  select s.captured_at
+  from tickets.daily_snapshot as s
+  where s.dataset = d.dataset
+  order by s.day desc, s.captured_at desc
+  limit 1
+) as r on true
+order by d.dataset;
+
+comment on view tickets.freshness is 'How far each dataset is: watermark, its age, files by state.';
+comment on column tickets.freshness.dataset is 'Dataset.';
+comment on column tickets.freshness.source_max_key is 'The newest file applied, the watermark.';
+comment on column tickets.freshness.exported_at is 'Export time of the watermark.';
+comment on column tickets.freshness.age is 'How long ago that is.';
+comment on column tickets.freshness.applied_at is 'When a file was last applied.';
+comment on column tickets.freshness.files_applied is 'Files applied, of all time.';
+comment on column tickets.freshness.files_refused is 'Files refused and not mended.';
+comment on column tickets.freshness.files_unarchived is
+  'Files done with and not in the archive yet.';
+comment on column tickets.freshness.last_run_at is
+  'When a run last came to its end, with or without anything new; NULL before the first ticket.';
+--! EndIncluded views/tickets.freshness.sql

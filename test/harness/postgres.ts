@@ -57,6 +57,17 @@ export async function createDatabase(scope: Scope): Promise<TestDatabase> {
   };
 }
 
+/** A database without our schema or PostGIS, dropped at the end of `scope`. Returns its address. */
+export async function createEmptyDatabase(scope: Scope): Promise<string> {
+  const { serverUrl } = testServer();
+  const name = uniqueName("fleettickets_empty");
+  await onServer(serverUrl, `create database ${escapeIdentifier(name)}`);
+  scope.after(async () => {
+    await onServer(serverUrl, `drop database ${escapeIdentifier(name)} with (force)`);
+  });
+  return databaseUrl(serverUrl, name);
+}
+
 /**
  * Makes the database that `createDatabase` copies, and returns its name.
  *

@@ -25,10 +25,11 @@ async function insertTicket(client: ClientBase, raw: { ticket_id: string }, tabl
   ]);
 }
 
-async function dailySnapshot(client: ClientBase): Promise<unknown[]> {
+async function dailySnapshot(client: ClientBase, ...without: string[]): Promise<unknown[]> {
   const { rows } = await client.query<{ row: unknown }>(
-    `select to_jsonb(d) - array['actionable', 'breached'] as row
+    `select to_jsonb(d) - $1::text[] as row
      from tickets.daily_snapshot as d order by d.dataset, d.day, d.cluster`,
+    [["actionable", "breached", ...without]],
   );
   return rows.map(({ row }) => row);
 }
@@ -77,7 +78,7 @@ test("closures that nobody recorded are, whoever wrote the tickets", () =>
     ]);
   }));
 
-test("running it again writes nothing", () =>
+test("running it again writes nothing but that today's snapshot was looked at", () =>
   database.rolledBack(async (client) => {
     await freezeTime(client, "2026-06-15T06:30:00Z");
     await insertTicket(client, { ...closed, ticket_id: "T1" });
@@ -87,13 +88,24 @@ test("running it again writes nothing", () =>
       { dataset: "crq", closures: 1, clusters: 1 },
       { dataset: "inc", closures: 1, clusters: 2 },
     ]);
-    const before = [await closureRows(client), await dailySnapshot(client)];
+    const before = [await closureRows(client), await dailySnapshot(client, "captured_at")];
     await freezeTime(client, "2026-06-15T06:50:00Z");
     assert.deepEqual(await captureHistory(client), [
       { dataset: "crq", closures: 0, clusters: 0 },
       { dataset: "inc", closures: 0, clusters: 0 },
     ]);
-    assert.deepEqual([await closureRows(client), await dailySnapshot(client)], before);
+    assert.deepEqual(
+      [await closureRows(client), await dailySnapshot(client, "captured_at")],
+      before,
+    );
+    const { rows } = await client.query(
+      "select f.dataset, f.last_run_at from tickets.freshness as f order by f.dataset",
+    );
+    const last_run_at = new Date("2026-06-15T06:50:00Z");
+    assert.deepEqual(rows, [
+      { dataset: "crq", last_run_at },
+      { dataset: "inc", last_run_at },
+    ]);
   }));
 
 test("what a person closes is recorded, also in the transaction that applied a file", () =>

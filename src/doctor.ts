@@ -1,0 +1,368 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import * as api from "./api.ts";
+import type { Config } from "./config.ts";
+import { type Database, embeddedFolder, openDatabase } from "./database.ts";
+import { formatDuration } from "./duration.ts";
+import { CodedError, type ExitCode, ObjectStoreError, exitCodes } from "./errors.ts";
+import { committedMigrations } from "./migrate.ts";
+import type { Diagnosis } from "./session.ts";
+import { type Store, type StoredObject, openStore } from "./store.ts";
+
+/** What a look at one thing has found. */
+export interface Check {
+  check: string;
+  /** warning: it works, and a person should look. skipped: what it needs is not there. */
+  status: "ok" | "warning" | "failed" | "skipped";
+  finding: string;
+  /** What to do about it. */
+  cure: string | null;
+  /** How a run that meets this ends; 0 unless it failed. */
+  exit_code: ExitCode;
+}
+
+const OLDEST_VERSION = 15;
+const NEWEST_VERSION = 18;
+const OLDEST_POSTGIS = [3, 3] as const;
+// Object stores refuse requests whose time is 15 minutes off.
+const CLOCK_LIMIT_MS = 5 * 60_000;
+// Where the exporter writes, for a look at the bucket without a database to ask.
+const USUAL_PREFIX = "automations/";
+
+/** Looks at everything that a run depends on. Changes nothing, and nothing that it finds ends it. */
+export async function examine(diagnosis: Diagnosis): Promise<Check[]> {
+  const { config, problems, env } = diagnosis;
+  const found = await examineDatabase(config, problems.database);
+  return [
+    examineConfiguration(Object.values(problems).flat()),
+    ...found.checks,
+    ...(await examineStore(config, problems.bucket, found.prefixes)),
+    examineGeocoder(env),
+  ].flat();
+}
+
+/** Each problem of the configuration brings its cure along. */
+function examineConfiguration(problems: readonly string[]): Check[] {
+  if (problems.length === 0) return [ok("configuration", "complete")];
+  return problems.map((problem) => {
+    const [, finding = problem, cure = "see .env.example"] =
+      /^(.*?): (set .*)$/.exec(problem) ?? [];
+    return failed("configuration", exitCodes.usage, finding, cure);
+  });
+}
+
+interface DatabaseFindings {
+  checks: Check[];
+  /** Where the datasets are in the bucket. */
+  prefixes: string[];
+}
+
+async function examineDatabase(
+  config: Config,
+  problems: readonly string[],
+): Promise<DatabaseFindings> {
+  const folder = embeddedFolder(config.databaseUrl);
+  if (problems.length > 0) {
+    return { checks: [skipped("database", "DATABASE_URL is not usable")], prefixes: [] };
+  }
+  // Opening it would make it.
+  if (folder !== undefined && !existsSync(join(folder, "PG_VERSION"))) {
+    const finding = `there is no embedded database in ${folder}`;
+    const cure = "Make it: fleettickets migrate";
+    return { checks: [failed("database", exitCodes.database, finding, cure)], prefixes: [] };
+  }
+  let db: Database;
+  try {
+    db = await openDatabase(config.databaseUrl, config.limits);
+  } catch (error) {
+    return { checks: [databaseFailure("database", error)], prefixes: [] };
+  }
+  try {
+    return await examineSession(db);
+  } catch (error) {
+    return { checks: [databaseFailure("database", error)], prefixes: [] };
+  } finally {
+    await db.close();
+  }
+}
+
+async function examineSession(db: Database): Promise<DatabaseFindings> {
+  const facts = await api.serverFacts(db);
+  const checks = [
+    examineVersion(facts),
+    examinePostgis(facts),
+    examineClock("database's clock", exitCodes.database, facts.now),
+    await examineRoles(db, facts),
+  ];
+  if (!facts.has_schema) {
+    const cure = "Make it: fleettickets migrate";
+    checks.push(failed("schema", exitCodes.database, "there is no schema tickets", cure));
+    return { checks, prefixes: [] };
+  }
+  const missing = await api.missingRights(db);
+  checks.push(examineRights(facts, missing));
+  if (missing.includes("tickets.applied_migrations")) {
+    checks.push(skipped("schema", "this user may not ask for it"));
+    return { checks, prefixes: [] };
+  }
+  const schema = await examineSchema(db);
+  checks.push(...schema);
+  if (schema.some(({ status }) => status === "failed")) return { checks, prefixes: [] };
+
+  const datasets = await api.freshness(db);
+  checks.push(...(await examineStaging(db, datasets)));
+  return { checks, prefixes: datasets.map(({ key_prefix }) => key_prefix) };
+}
+
+export function examineVersion({ version, version_number, login }: api.ServerFacts): Check {
+  const major = Math.floor(version_number / 10_000);
+  const range = `${OLDEST_VERSION} to ${NEWEST_VERSION}`;
+  if (major < OLDEST_VERSION) {
+    const cure = `Update the server to PostgreSQL ${range}`;
+    return failed("database", exitCodes.database, `PostgreSQL ${version} is too old`, cure);
+  }
+  if (major > NEWEST_VERSION) {
+    const cure = `This program is tested with PostgreSQL ${range}: look for a newer one`;
+    return warning("database", `PostgreSQL ${version} is newer than this program`, cure);
+  }
+  return ok("database", `PostgreSQL ${version}, as ${login}`);
+}
+
+export function examinePostgis({ postgis_version, postgis_schema }: api.ServerFacts): Check {
+  const [oldestMajor, oldestMinor] = OLDEST_POSTGIS;
+  const fail = (finding: string, cure: string) =>
+    failed("PostGIS", exitCodes.database, finding, cure);
+  if (postgis_version === null) {
+    return fail(
+      "PostGIS is not installed in this database",
+      `As a superuser: ${api.byHand.createPostgis}`,
+    );
+  }
+  if (postgis_schema !== "public") {
+    return fail(
+      `PostGIS is in the schema ${postgis_schema ?? "?"}`,
+      "As a superuser, in a database that uses it for nothing else: drop extension postgis; " +
+        api.byHand.createPostgis,
+    );
+  }
+  const [major = 0, minor = 0] = postgis_version.split(".").map(Number);
+  if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor)) {
+    return fail(
+      `PostGIS ${postgis_version} is too old`,
+      `Install ${OLDEST_POSTGIS.join(".")} or newer, then as a superuser: ` +
+        api.byHand.upgradePostgis,
+    );
+  }
+  return ok("PostGIS", postgis_version);
+}
+
+async function examineRoles(db: Database, facts: api.ServerFacts): Promise<Check> {
+  const missing = await api.missingRoles(db);
+  if (missing.length > 0) {
+    return warning(
+      "roles",
+      `missing: ${missing.join(", ")}`,
+      `As an administrator: ${missing.map(api.byHand.createRole).join("; ")}. ` +
+        "Then: fleettickets migrate",
+    );
+  }
+  const is = facts.is_loader ? "is" : "is not";
+  return ok("roles", `there; ${facts.login} ${is} a member of fleettickets_loader`);
+}
+
+export function examineRights(facts: api.ServerFacts, missing: readonly string[]): Check {
+  if (missing.length === 0) return ok("rights", `${facts.login} may do all that a loader does`);
+  const shown = missing.slice(0, 3).join(", ");
+  const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
+  return failed(
+    "rights",
+    exitCodes.database,
+    `${facts.login} may not use ${shown}${more}`,
+    facts.is_loader
+      ? "As the schema's owner, to grant the role what it lacks: fleettickets migrate"
+      : `As an administrator: ${api.byHand.grantLoader(facts.login)}`,
+  );
+}
+
+async function examineSchema(db: Database): Promise<Check[]> {
+  let applied: string[];
+  try {
+    applied = await api.appliedMigrations(db);
+  } catch (error) {
+    return [databaseFailure("schema", error)];
+  }
+  const committed = committedMigrations();
+  const isUnknown = (hash: string) => !committed.some((migration) => migration.hash === hash);
+  const missing = committed.filter(({ hash }) => !applied.includes(hash));
+  const checks: Check[] = [];
+  if (applied.some(isUnknown)) {
+    checks.push(
+      failed(
+        "schema",
+        exitCodes.database,
+        `the database has ${count(applied.filter(isUnknown), "migration")} that this program has not`,
+        "The database was migrated by a newer program: update this one",
+      ),
+    );
+  }
+  if (missing.length > 0) {
+    const names = missing.map(({ filename }) => filename.replace("committed/", "")).join(", ");
+    checks.push(
+      failed(
+        "schema",
+        exitCodes.database,
+        `not applied: ${names}`,
+        "As the schema's owner: fleettickets migrate",
+      ),
+    );
+  }
+  return checks.length > 0 ? checks : [ok("schema", count(committed, "migration"))];
+}
+
+/** While a run has a dataset, its staging is the run's. */
+async function examineStaging(
+  db: Database,
+  datasets: readonly { dataset: string }[],
+): Promise<Check[]> {
+  const locks = await api.heldLocks(db);
+  const checks = locks.map(({ dataset, pid, program, seconds }) =>
+    warning(
+      `lock of ${dataset}`,
+      `process ${pid} of the server has it${program === "" ? "" : `, for ${program}`}` +
+        (seconds === null ? "" : `, connected for ${formatDuration(seconds)}`),
+      `If this run does not end: ${api.byHand.endSession(pid)}`,
+    ),
+  );
+  if (locks.length === 0) checks.push(ok("locks", "no run is loading"));
+  for (const { dataset } of datasets) {
+    const name = `staging of ${dataset}`;
+    if (locks.some((lock) => lock.dataset === dataset)) {
+      checks.push(skipped(name, "a run is using it"));
+      continue;
+    }
+    const staged = await api.stagedRows(db, dataset);
+    const rows = staged.reduce((sum, file) => sum + file.rows, 0);
+    checks.push(
+      rows === 0
+        ? ok(name, "empty")
+        : warning(
+            name,
+            `${rows} rows wait in it: ${staged.map(({ source_key }) => source_key).join(", ")}`,
+            `Apply them: ${api.byHand.applyStaged(dataset)}. ` +
+              `Or drop them: ${api.byHand.emptyStaging(dataset)}`,
+          ),
+    );
+  }
+  return checks;
+}
+
+async function examineStore(
+  config: Config,
+  problems: readonly string[],
+  prefixes: readonly string[],
+): Promise<Check[]> {
+  if (problems.length > 0) return [skipped("bucket", "the configuration does not name it")];
+  const store = openStore(config.bucket, config.limits.stallMs);
+  try {
+    const checks = [ok("bucket", `${config.bucket.bucket} at ${config.bucket.endpoint}`)];
+    let sample: StoredObject | undefined;
+    for (const prefix of prefixes.length > 0 ? prefixes : [USUAL_PREFIX]) {
+      const { objects } = await store.listPage(prefix, "all", undefined);
+      sample ??= objects.find(({ bytes }) => bytes > 0);
+      checks.push(examinePrefix(prefix, objects));
+    }
+    checks.push(await examineReading(store, sample));
+    const clock = await store.clock();
+    checks.push(
+      clock === undefined
+        ? skipped("store's clock", "the store does not tell the time")
+        : examineClock("store's clock", exitCodes.objectStore, clock),
+    );
+    return checks;
+  } catch (error) {
+    if (!(error instanceof ObjectStoreError)) throw error;
+    const cure = error.hint ?? "Look at the store's log";
+    return [failed("bucket", exitCodes.objectStore, error.message, cure)];
+  } finally {
+    store.close();
+  }
+}
+
+function examinePrefix(prefix: string, objects: readonly StoredObject[]): Check {
+  if (objects.length > 0) return ok(prefix, "has objects");
+  return warning(
+    prefix,
+    "nothing is there",
+    "Look whether the exporter writes to this bucket, and whether RUSTFS_BUCKET is right",
+  );
+}
+
+async function examineReading(store: Store, sample: StoredObject | undefined): Promise<Check> {
+  if (sample === undefined) return skipped("reading", "there is no object to read");
+  for await (const chunk of store.read(sample)) {
+    if (chunk.length > 0) return ok("reading", sample.key);
+  }
+  const finding = `${sample.key} has ${sample.bytes} bytes, and none came`;
+  return failed("reading", exitCodes.objectStore, finding, "Look at the store's log");
+}
+
+export function examineClock(check: string, exit: ExitCode, theirs: Date, now = new Date()): Check {
+  const apart = theirs.getTime() - now.getTime();
+  const difference = formatDuration(Math.abs(apart) / 1000);
+  if (Math.abs(apart) <= CLOCK_LIMIT_MS) return ok(check, `within ${difference} of this machine's`);
+  return failed(
+    check,
+    exit,
+    `${difference} ${apart > 0 ? "ahead of" : "behind"} this machine's`,
+    "Set the clocks by NTP, on this machine and there",
+  );
+}
+
+/** Its configuration only: a question to a provider costs one of the day's requests. */
+export function examineGeocoder(env: Diagnosis["env"]): Check {
+  const provider = env["GEOCODER_PROVIDER"] ?? "";
+  if (provider === "") return skipped("geocoder", "GEOCODER_PROVIDER is not set");
+  const fail = (finding: string, cure: string) =>
+    failed("geocoder", exitCodes.geocoderRefused, finding, cure);
+  if (!["locationiq", "opencage", "nominatim"].includes(provider)) {
+    return fail(`GEOCODER_PROVIDER is ${provider}`, "set it to locationiq, opencage or nominatim");
+  }
+  if (provider === "nominatim" && !env["GEOCODER_URL"]) {
+    return fail("GEOCODER_URL is not set", "set it to the address of your Nominatim server");
+  }
+  if (provider !== "nominatim" && !env["GEOCODER_API_KEY"]) {
+    return fail("GEOCODER_API_KEY is not set", `set it to your key of ${provider}`);
+  }
+  return ok("geocoder", `${provider} is configured`);
+}
+
+/** The exit code of the worst failure: the nearer to the beginning of a run, the worse. */
+export function exitCodeOfChecks(checks: readonly Check[]): ExitCode {
+  const codes = checks.filter(({ status }) => status === "failed").map((c) => c.exit_code);
+  return codes.sort((a, b) => a - b)[0] ?? exitCodes.done;
+}
+
+function databaseFailure(check: string, error: unknown): Check {
+  if (!(error instanceof CodedError)) throw error;
+  return failed(check, exitCodes.database, error.message, error.hint ?? "Look at the server's log");
+}
+
+function ok(check: string, finding: string): Check {
+  return { check, status: "ok", finding, cure: null, exit_code: exitCodes.done };
+}
+
+function skipped(check: string, finding: string): Check {
+  return { check, status: "skipped", finding, cure: null, exit_code: exitCodes.done };
+}
+
+function warning(check: string, finding: string, cure: string): Check {
+  return { check, status: "warning", finding, cure, exit_code: exitCodes.done };
+}
+
+function failed(check: string, exit_code: ExitCode, finding: string, cure: string): Check {
+  return { check, status: "failed", finding, cure, exit_code };
+}
+
+function count(things: readonly unknown[], what: string): string {
+  return `${things.length} ${what}${things.length === 1 ? "" : "s"}`;
+}
