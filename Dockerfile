@@ -19,6 +19,7 @@ COPY src/fleettickets.js src/fleettickets.js
 # Committed migrations are read-only in a checkout, for their owner alone.
 COPY --chmod=644 migrations/committed/*.sql migrations/committed/
 COPY --chmod=644 migrations/fixtures/grants.sql migrations/fixtures/grants.sql
+COPY --chmod=644 migrations/seeds/*.sql migrations/seeds/
 RUN ln -s /app/src/fleettickets.js /usr/local/bin/fleettickets
 USER node
 # Whether a run would work from here. That the data is fresh is for status to say: at night it is not.

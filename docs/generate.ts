@@ -12,10 +12,7 @@ const ROOT = join(import.meta.dirname, "..");
 // Of a terminal of usual size, whatever the one is that this runs in.
 const HELP_WIDTH = 80;
 
-// No command calls a geocoder yet.
-type UsedExit = Exclude<keyof typeof exitCodes, "geocoderRefused">;
-
-const exitMeanings: Record<UsedExit, { means: string; what: string }> = {
+const exitMeanings: Record<keyof typeof exitCodes, { means: string; what: string }> = {
   done: {
     means: "done, or nothing to do",
     what: "Nothing. A run that only passes by files refused earlier ends so, too: watch `files_refused` in `tickets.freshness`.",
@@ -43,6 +40,10 @@ const exitMeanings: Record<UsedExit, { means: string; what: string }> = {
   fileRefused: {
     means: "some file was refused; the others are loaded",
     what: "[Mend the refused file](../how-to/mend-a-refused-file.md).",
+  },
+  geocoderRefused: {
+    means: "the geocoder refused: key, quota, or no answers",
+    what: "The hint says what to mend, or when it goes on: then run again. All answers so far are kept.",
   },
 };
 
@@ -95,7 +96,7 @@ function errorsPage(): string {
   const ofDatabase = codes.filter(([code]) => code < "TK100");
   const ofGate = codes.filter(([code]) => code >= "TK100");
   const exits = Object.entries(exitMeanings).map(([name, { means, what }]) => [
-    String(exitCodes[name as UsedExit]),
+    String(exitCodes[name as keyof typeof exitCodes]),
     means,
     what,
   ]);
@@ -135,6 +136,9 @@ ${errorTable(ofGate)}
 Errors of the object store have no code: their message says what was tried and what came back. They
 end the run over its dataset, but for two: an object that cannot be read whole twice in a row is left
 for the next run, and so is archiving that fails. The run goes on and ends with exit code 4.
+
+Errors of a geocoder have no code either. They end the run with exit code 7, but for a single
+question without an answer: it is left for the next run.
 
 ## Exit codes
 

@@ -3251,6 +3251,37 @@ COMMENT ON FUNCTION tickets._insert_version(p_run tickets.file_version[], p_prev
 
 
 --
+-- Name: _is_due(text, boolean, public.geometry, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._is_due(p_status text, p_verified boolean, p_geom public.geometry, p_fetched_at timestamp with time zone, p_ask_before timestamp with time zone) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    Whether a gazetteer's row is to be asked for: it is not there (all NULL), its last request
+    failed, it has no point although it should, or it had no match and was last asked for so long
+    ago. What a person has verified is left alone.
+
+    No `set search_path`, so that the planner takes it apart: it is called for every place.
+  */
+  select p_status is null
+    or not p_verified and case p_status
+      when 'error' then true
+      when 'ok' then p_geom is null
+      when 'no_match' then coalesce(p_fetched_at <= p_ask_before, true)
+      else false
+    end;
+$$;
+
+
+--
+-- Name: FUNCTION _is_due(p_status text, p_verified boolean, p_geom public.geometry, p_fetched_at timestamp with time zone, p_ask_before timestamp with time zone); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._is_due(p_status text, p_verified boolean, p_geom public.geometry, p_fetched_at timestamp with time zone, p_ask_before timestamp with time zone) IS 'Whether a gazetteer''s row is to be asked for.';
+
+
+--
 -- Name: _is_sentinel(tickets.staging); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -3272,6 +3303,40 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._is_sentinel(p_row tickets.staging) IS 'Whether a row without a ticket_id is the export''s EXPORT STOPPED line.';
+
+
+--
+-- Name: _judge_point(public.geometry, public.geometry, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._judge_point(p_point public.geometry, p_near public.geometry, p_country_code text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  /*
+    Whether a geocoder's point is to be believed.
+
+    Takes      the point, the point of its cluster if it has one, and the country of which the
+               geocoder says it is, if it does.
+    Returns    `ok`; `rejected_far` where the point is outside of the country, or farther than
+               tickets.geocoding.max_distance from its cluster.
+  */
+  select case
+    when lower(p_country_code) <> s.country_code then 'rejected_far'
+    when not public.st_intersects(p_point, s.area) then 'rejected_far'
+    when public.st_distance(p_point::public.geography, p_near::public.geography) > s.max_distance
+      then 'rejected_far'
+    else 'ok'
+  end
+  from tickets.geocoding as s;
+$$;
+
+
+--
+-- Name: FUNCTION _judge_point(p_point public.geometry, p_near public.geometry, p_country_code text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._judge_point(p_point public.geometry, p_near public.geometry, p_country_code text) IS 'Whether a geocoder''s point is to be believed: ok or rejected_far.';
 
 
 --
@@ -3475,6 +3540,37 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._missing_in_row(p_row tickets.staging) IS 'The columns of the contract that the statement which staged a row by hand did not name.';
+
+
+--
+-- Name: _no_such_place(text, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._no_such_place(p_cluster text, p_place text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+/*
+  Raises     TK052, always: neither a gazetteer nor a ticket has this cluster, or place in it.
+*/
+begin
+  raise exception using
+    errcode = 'TK052',
+    message = case
+      when p_place is null then format('there is no cluster %L', p_cluster)
+      else format('there is no place %L in cluster %L', p_place, p_cluster)
+    end,
+    detail = 'Names count to the letter; a place is one that tickets.clean_place() has cleaned.',
+    hint = 'Look it up: select cluster, place from tickets.geo_review';
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _no_such_place(p_cluster text, p_place text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._no_such_place(p_cluster text, p_place text) IS 'Raises TK052: there is no such cluster, or no such place in it.';
 
 
 --
@@ -3689,6 +3785,42 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._places_of(p_clusters text[], p_location_names text[]) IS 'Where the gazetteers put tickets of these clusters and locations.';
+
+
+--
+-- Name: _query_text(text, text, text, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._query_text(p_place text, p_cluster text, p_name text, p_country text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    What a geocoder is asked: place, cluster and country, as one would write them on a letter.
+
+    Takes      a cleaned place, or NULL to ask for the cluster itself; the cluster as tickets name
+               it, and the name behind it if that is an alias; the country.
+
+    An alias means nothing to a geocoder: the name behind it stands in its place, and where the
+    place begins with it (`QOA Garden Estate`) it is left out there. No `set search_path`, so that
+    the planner takes it apart: it is called for every place.
+  */
+  select concat_ws(', ',
+    case
+      when p_name is not null and starts_with(upper(p_place), upper(p_cluster) || ' ')
+      then substr(p_place, length(p_cluster) + 2)
+      else p_place
+    end,
+    btrim(coalesce(p_name, p_cluster)),
+    p_country
+  );
+$$;
+
+
+--
+-- Name: FUNCTION _query_text(p_place text, p_cluster text, p_name text, p_country text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._query_text(p_place text, p_cluster text, p_name text, p_country text) IS 'What a geocoder is asked for a place, or for a cluster.';
 
 
 --
@@ -4215,6 +4347,151 @@ COMMENT ON FUNCTION tickets.clean_place(p_location_name text) IS 'The place that
 
 
 --
+-- Name: clusters_to_geocode(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.clusters_to_geocode() RETURNS TABLE(cluster text, query text, tickets integer)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  /*
+    The clusters of tickets, of all datasets, that a geocoder is to be asked for: those without a
+    point, neither of their own nor through their alias.
+
+    Returns    cluster, what to ask, how many tickets it has. The clusters with most tickets come
+               first, those last whose last request failed, so that they hold up nobody.
+
+    Verified rows are never asked for, those without a match only after
+    tickets.geocoding.ask_again_after.
+  */
+  with rules as materialized (
+    select s.country, tickets._now() - s.ask_again_after as ask_before from tickets.geocoding as s
+  )
+  select c.cluster, tickets._query_text(null, c.cluster, a.cluster, r.country), c.tickets
+  from (
+    select t.cluster collate "C" as cluster, count(*)::integer as tickets
+    from tickets.ticket as t
+    where t.cluster is not null
+    group by 1
+  ) as c
+  cross join rules as r
+  left join tickets.cluster_aliases as a on a.alias = c.cluster
+  left join tickets.geo_clusters as g on g.cluster = c.cluster
+  left join tickets._cluster_points() as p on p.cluster = c.cluster
+  where p.geom is null
+    and tickets._is_due(g.status, g.verified, g.geom, g.fetched_at, r.ask_before)
+  order by g.status is not distinct from 'error', c.tickets desc, c.cluster;
+$$;
+
+
+--
+-- Name: FUNCTION clusters_to_geocode(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.clusters_to_geocode() IS 'The clusters of tickets that have no point and that a geocoder is to be asked for.';
+
+
+--
+-- Name: correct_place(text, double precision, double precision, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.correct_place(p_cluster text, p_lat double precision, p_lng double precision, p_place text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+/*
+  A person says where a place is; the cluster itself where no place is named. It counts as verified.
+  Serves also those that no geocoder was asked for yet, as long as a ticket names them. What was
+  found of a cluster's places is judged anew, by its distance from where the cluster is now.
+
+  Takes      degrees (WGS 84).
+  Raises     TK052 there is no such place, TK053 coordinates that are none, or outside of
+             tickets.geocoding.area.
+  Touches    tickets.geo_clusters or tickets.geo_locations, and by their triggers the tickets.
+*/
+declare
+  v_point public.geometry;
+begin
+  if p_lat between -90 and 90 and p_lng between -180 and 180 then
+    v_point := public.st_setsrid(public.st_makepoint(p_lng, p_lat), 4326);
+  end if;
+  if v_point is null
+    or not (select public.st_intersects(v_point, s.area) from tickets.geocoding as s)
+  then
+    raise exception using
+      errcode = 'TK053',
+      message = format('latitude %s, longitude %s cannot be right',
+        coalesce(p_lat::text, 'NULL'), coalesce(p_lng::text, 'NULL')),
+      detail = (
+        select format('%s lies between latitude %s and %s, longitude %s and %s.', s.country,
+          public.st_ymin(s.area), public.st_ymax(s.area),
+          public.st_xmin(s.area), public.st_xmax(s.area))
+        from tickets.geocoding as s
+      ),
+      hint = 'Latitude comes first. Should the area be too small: update tickets.geocoding';
+  end if;
+
+  if p_place is null then
+    insert into tickets.geo_clusters as g (cluster, geom, provider, status, fetched_at, verified)
+    select p_cluster, v_point, 'manual', 'ok', tickets._now(), true
+    where exists (select from tickets.geo_clusters as k where k.cluster = p_cluster)
+      or exists (select from tickets.ticket as t where t.cluster = p_cluster)
+      or exists (select from tickets.cluster_aliases as a where a.cluster = p_cluster)
+    on conflict (cluster) do update set
+      geom = excluded.geom,
+      provider = excluded.provider,
+      status = excluded.status,
+      fetched_at = excluded.fetched_at,
+      verified = excluded.verified;
+  else
+    insert into tickets.geo_locations as g (
+      place, cluster, geom, provider, status, fetched_at, verified
+    )
+    select p_place, p_cluster, v_point, 'manual', 'ok', tickets._now(), true
+    where exists (
+        select from tickets.geo_locations as k
+        where k.place = p_place and k.cluster = p_cluster
+      )
+      or exists (
+        select from tickets.ticket as t
+        where t.cluster = p_cluster
+          and tickets.clean_place(t.location_name) collate "C" = p_place
+      )
+    on conflict (place, cluster) do update set
+      geom = excluded.geom,
+      provider = excluded.provider,
+      status = excluded.status,
+      fetched_at = excluded.fetched_at,
+      verified = excluded.verified;
+  end if;
+  if not found then
+    perform tickets._no_such_place(p_cluster, p_place);
+  end if;
+
+  if p_place is null then
+    update tickets.geo_locations as l
+    set status = tickets._judge_point(l.geom, tickets._cluster_point(l.cluster), null)
+    where l.geom is not null and not l.verified
+      and (
+        l.cluster = p_cluster
+        or l.cluster in (
+          select a.alias from tickets.cluster_aliases as a where a.cluster = p_cluster
+        )
+      )
+      and l.status <> tickets._judge_point(l.geom, tickets._cluster_point(l.cluster), null);
+  end if;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION correct_place(p_cluster text, p_lat double precision, p_lng double precision, p_place text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.correct_place(p_cluster text, p_lat double precision, p_lng double precision, p_place text) IS 'A person says where a place, or a cluster, is.';
+
+
+--
 -- Name: dataset_of_key(text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -4255,6 +4532,30 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets.dataset_of_key(p_source_key text) IS 'The dataset that an object of the bucket belongs to, by its key''s prefix; TK003 if none.';
+
+
+--
+-- Name: finish_geocoding(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.finish_geocoding(p_kind text) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  /*
+    Ends a geocoding run: gives the lock of its kind back. The end of the session does so, too.
+
+    Returns    whether this session had it.
+  */
+  select pg_advisory_unlock(hashtext('fleettickets'), hashtext('geocode:' || p_kind));
+$$;
+
+
+--
+-- Name: FUNCTION finish_geocoding(p_kind text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.finish_geocoding(p_kind text) IS 'Ends a geocoding run: gives the lock of its kind back.';
 
 
 --
@@ -4305,6 +4606,85 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets.import_state(p_dataset text) IS 'Watermark and last snapshot ETag of a dataset.';
+
+
+--
+-- Name: locations_to_geocode(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.locations_to_geocode() RETURNS TABLE(place text, cluster text, query text, tickets integer, skipped text, latitude double precision, longitude double precision, box double precision[])
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  /*
+    The places of open and actionable tickets, of all datasets, that a geocoder is to be asked for.
+    Tickets with coordinates of their own need none.
+
+    Returns    cleaned place and cluster, what to ask, how many such tickets there are; why it must
+               be skipped, else NULL; the cluster's point, and its surroundings (west, south, east,
+               north) as wide as an answer may be off. The places with most tickets come first,
+               those last whose last request failed, so that they hold up nobody.
+
+    What was answered is not asked for again, but for those without a match after
+    tickets.geocoding.ask_again_after. Verified rows are never asked for.
+  */
+  with rules as materialized (
+    select s.country, s.max_distance, tickets._now() - s.ask_again_after as ask_before
+    from tickets.geocoding as s
+  ),
+  places as (
+    select k.place, k.cluster, sum(k.tickets)::integer as tickets
+    from (
+      -- Cleaned once for all tickets that say the same.
+      select tickets._clean_place(n.location_name, (select tickets._place_codes())) collate "C"
+          as place,
+        n.cluster collate "C" as cluster, n.tickets
+      from (
+        select t.location_name, t.cluster, count(*) as tickets
+        from tickets.ticket as t
+        where t.is_open and t.is_actionable and t.geo_source <> 'feed'
+        group by t.location_name, t.cluster
+      ) as n
+    ) as k
+    where k.place is not null
+    group by 1, 2
+  ),
+  clusters as (
+    select k.cluster, k.point,
+      array[
+        public.st_xmin(k.around), public.st_ymin(k.around),
+        public.st_xmax(k.around), public.st_ymax(k.around)
+      ] as box
+    from (
+      select c.cluster, c.geom as point,
+        public.st_buffer(c.geom::public.geography, r.max_distance)::public.geometry as around
+      from tickets._cluster_points() as c
+      cross join rules as r
+      offset 0 -- keeps the surroundings from being made for each of their sides
+    ) as k
+  )
+  select p.place, p.cluster, tickets._query_text(p.place, p.cluster, a.cluster, r.country),
+    p.tickets,
+    case
+      when p.cluster is null then 'no cluster'
+      when c.point is null then 'its cluster has no point'
+    end,
+    public.st_y(c.point), public.st_x(c.point), c.box
+  from places as p
+  cross join rules as r
+  left join clusters as c on c.cluster = p.cluster
+  left join tickets.cluster_aliases as a on a.alias = p.cluster
+  left join tickets.geo_locations as g on g.place = p.place and g.cluster = p.cluster
+  where tickets._is_due(g.status, g.verified, g.geom, g.fetched_at, r.ask_before)
+  order by g.status is not distinct from 'error', p.tickets desc, p.place, p.cluster;
+$$;
+
+
+--
+-- Name: FUNCTION locations_to_geocode(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.locations_to_geocode() IS 'The places of open and actionable tickets that a geocoder is to be asked for.';
 
 
 --
@@ -4367,6 +4747,119 @@ COMMENT ON FUNCTION tickets.open_file(p_dataset text, p_source_key text, p_heade
 
 
 --
+-- Name: pause_requests(text, integer); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.pause_requests(p_service text, p_wait_ms integer) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  /*
+    Lets no run ask a geocoding service for a while, because it said so or is in trouble.
+  */
+  update tickets.geocoder_services as s
+  set paused_until = greatest(
+    s.paused_until, tickets._now() + p_wait_ms * interval '1 millisecond'
+  )
+  where s.service = p_service;
+$$;
+
+
+--
+-- Name: FUNCTION pause_requests(p_service text, p_wait_ms integer); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.pause_requests(p_service text, p_wait_ms integer) IS 'Lets no run ask a geocoding service for a while.';
+
+
+--
+-- Name: record_answer(text[], text[], text, text, text, double precision, double precision, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.record_answer(p_places text[], p_clusters text[], p_provider text, p_query text, p_outcome text, p_latitude double precision DEFAULT NULL::double precision, p_longitude double precision DEFAULT NULL::double precision, p_country_code text DEFAULT NULL::text) RETURNS TABLE(place text, cluster text, status text, distance double precision)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '0'
+    AS $$
+  /*
+    Writes a geocoder's answer into the gazetteers; the tickets move with it.
+
+    Takes      the places and, at the same ones, the clusters that asked the question, a place being
+               NULL where it was for the cluster itself; provider and question; the outcome
+               (`found`, `no_match`, or `error` where there was no answer); of `found` the
+               coordinates and, if known, the code of the country.
+    Returns    a row a place or cluster written: the status it has now (`ok`, `no_match`,
+               `rejected_far`, `error`) and metres from its cluster's point.
+    Touches    tickets.geo_clusters, tickets.geo_locations, and by their triggers the tickets.
+
+    What a person has verified stays as it is, and so does an answer where there is none now.
+  */
+  with asked as (
+    select k.place, k.cluster, k.point,
+      case
+        when p_outcome = 'found' then tickets._judge_point(k.point, k.near, p_country_code)
+        else p_outcome
+      end as status,
+      public.st_distance(k.point::public.geography, k.near::public.geography) as distance
+    from (
+      select a.place collate "C" as place, a.cluster collate "C" as cluster,
+        case
+          when p_outcome = 'found'
+          then public.st_setsrid(public.st_makepoint(p_longitude, p_latitude), 4326)
+        end as point,
+        case when a.place is not null then tickets._cluster_point(a.cluster) end as near
+      from unnest(p_places, p_clusters) as a (place, cluster)
+    ) as k
+  ),
+  clusters as (
+    insert into tickets.geo_clusters as g (
+      cluster, geom, provider, query, status, attempts, fetched_at
+    )
+    select a.cluster, a.point, p_provider, p_query, a.status, 1, tickets._now()
+    from asked as a
+    where a.place is null
+    on conflict (cluster) do update set
+      geom = excluded.geom,
+      provider = excluded.provider,
+      query = excluded.query,
+      status = excluded.status,
+      attempts = g.attempts + 1,
+      fetched_at = excluded.fetched_at
+    where not g.verified and not (excluded.status = 'error' and g.geom is not null)
+    returning g.cluster
+  ),
+  locations as (
+    insert into tickets.geo_locations as g (
+      place, cluster, geom, provider, query, status, attempts, fetched_at
+    )
+    select a.place, a.cluster, a.point, p_provider, p_query, a.status, 1, tickets._now()
+    from asked as a
+    where a.place is not null
+    on conflict (place, cluster) do update set
+      geom = excluded.geom,
+      provider = excluded.provider,
+      query = excluded.query,
+      status = excluded.status,
+      attempts = g.attempts + 1,
+      fetched_at = excluded.fetched_at
+    where not g.verified and not (excluded.status = 'error' and g.geom is not null)
+    returning g.place, g.cluster
+  )
+  select a.place, a.cluster, a.status, a.distance
+  from asked as a
+  where a.place is null and a.cluster in (select c.cluster from clusters as c)
+    or (a.place, a.cluster) in (select l.place, l.cluster from locations as l);
+$$;
+
+
+--
+-- Name: FUNCTION record_answer(p_places text[], p_clusters text[], p_provider text, p_query text, p_outcome text, p_latitude double precision, p_longitude double precision, p_country_code text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.record_answer(p_places text[], p_clusters text[], p_provider text, p_query text, p_outcome text, p_latitude double precision, p_longitude double precision, p_country_code text) IS 'Writes a geocoder''s answer into the gazetteers; what a person has verified stays.';
+
+
+--
 -- Name: refuse_file(text, text, text, bigint, text, text, bigint); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -4410,6 +4903,114 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets.refuse_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_error_code text, p_error text, p_error_line bigint) IS 'Writes into the ledger that a file is refused and why.';
+
+
+--
+-- Name: reject_place(text, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.reject_place(p_cluster text, p_place text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+/*
+  A person says that the point of a place is wrong, and that a geocoder would not do better; of the
+  cluster itself where no place is named. It places no ticket any more and is never asked for again.
+
+  Raises     TK052 there is no such place.
+  Touches    tickets.geo_clusters or tickets.geo_locations, and by their triggers the tickets.
+*/
+begin
+  if p_place is null then
+    update tickets.geo_clusters as g set geom = null, status = 'no_match', verified = true
+    where g.cluster = p_cluster;
+  else
+    update tickets.geo_locations as g set geom = null, status = 'no_match', verified = true
+    where g.cluster = p_cluster and g.place = p_place;
+  end if;
+  if not found then
+    perform tickets._no_such_place(p_cluster, p_place);
+  end if;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION reject_place(p_cluster text, p_place text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.reject_place(p_cluster text, p_place text) IS 'A person says that the point of a place, or of a cluster, is wrong and not to be asked for.';
+
+
+--
+-- Name: reserve_request(text, double precision); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.reserve_request(p_service text, p_per_second double precision) RETURNS TABLE(wait_ms integer, quota_until timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  Reserves the next request to a geocoding service. The reservation is there for all runs once its
+  transaction has committed, and stays used whatever becomes of the run.
+
+  Takes      the service, and the requests a second that the caller wants; the limits of
+             tickets.geocoder_services count as well.
+  Returns    how many milliseconds to wait before the request; or, where the day's requests are
+             used up, until when they are. Days are those of UTC, as the providers count them.
+  Touches    tickets.geocoder_services, tickets.geocoder_requests.
+*/
+declare
+  v_service tickets.geocoder_services;
+  v_now constant timestamptz := tickets._now();
+  v_at timestamptz := v_now;
+  v_day timestamptz;
+begin
+  insert into tickets.geocoder_services (service) values (p_service) on conflict do nothing;
+  -- Whoever else wants one waits here for our commit.
+  select s.* into v_service from tickets.geocoder_services as s
+  where s.service = p_service
+  for update;
+
+  delete from tickets.geocoder_requests as r
+  where r.service = p_service
+    and r.due_at < least(date_trunc('day', v_now, 'UTC'), v_now - interval '1 minute');
+
+  v_at := greatest(
+    v_at,
+    v_service.paused_until,
+    (
+      select max(r.due_at) from tickets.geocoder_requests as r where r.service = p_service
+    ) + interval '1 second' / least(p_per_second, v_service.per_second),
+    (
+      select r.due_at from tickets.geocoder_requests as r
+      where r.service = p_service and v_service.per_minute is not null
+      order by r.due_at desc
+      offset v_service.per_minute - 1 limit 1
+    ) + interval '1 minute'
+  );
+  v_day := date_trunc('day', v_at, 'UTC');
+  if (
+    select count(*) from tickets.geocoder_requests as r
+    where r.service = p_service and r.due_at >= v_day
+  ) >= v_service.per_day
+  then
+    return query select null::integer, v_day + interval '1 day';
+    return;
+  end if;
+
+  insert into tickets.geocoder_requests (service, due_at) values (p_service, v_at);
+  return query
+    select ceil(extract(epoch from v_at - v_now) * 1000)::integer, null::timestamptz;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION reserve_request(p_service text, p_per_second double precision); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.reserve_request(p_service text, p_per_second double precision) IS 'Reserves the next request to a geocoding service and returns how long to wait for it.';
 
 
 --
@@ -4523,6 +5124,49 @@ COMMENT ON FUNCTION tickets.staged_rows(p_dataset text) IS 'What lies in staging
 
 
 --
+-- Name: start_geocoding(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.start_geocoding(p_kind text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+/*
+  Begins a geocoding run: takes the lock of its kind for the session, without waiting.
+
+  Takes      `clusters` or `locations`.
+  Returns    the code of the country that questions are limited to, two letters, lower case.
+  Raises     TK050 another kind, TK051 another session has the lock.
+*/
+begin
+  if p_kind is null or p_kind not in ('clusters', 'locations') then
+    raise exception using
+      errcode = 'TK050',
+      message = format('cannot geocode %L', p_kind),
+      detail = 'There are clusters and locations.',
+      hint = 'Name one of them, for example: fleettickets geocode clusters';
+  end if;
+  if not pg_try_advisory_lock(hashtext('fleettickets'), hashtext('geocode:' || p_kind)) then
+    raise exception using
+      errcode = 'TK051',
+      message = format('another run is geocoding %s', p_kind),
+      detail = 'One run of a kind at a time; nothing was asked.',
+      hint = 'Wait for it to end. Who it is: select pid, application_name, query_start '
+        || 'from pg_stat_activity join pg_locks using (pid) where locktype = ''advisory''';
+  end if;
+  return (select s.country_code from tickets.geocoding as s);
+end;
+$$;
+
+
+--
+-- Name: FUNCTION start_geocoding(p_kind text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.start_geocoding(p_kind text) IS 'Begins a geocoding run: takes the lock of its kind and returns the country to look in.';
+
+
+--
 -- Name: start_run(text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -4577,6 +5221,55 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets.unarchived_files(p_dataset text) IS 'The objects that are done with and not known to be in the archive yet.';
+
+
+--
+-- Name: verify_place(text, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets.verify_place(p_cluster text, p_place text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+/*
+  A person says that the point of a place is right; of the cluster itself where no place is named.
+  It places tickets from now on, also where it was refused as too far, and is never asked for again.
+
+  Raises     TK052 there is no such place, TK054 it has no point.
+  Touches    tickets.geo_clusters or tickets.geo_locations, and by their triggers the tickets.
+*/
+declare
+  v_has_point boolean;
+begin
+  if p_place is null then
+    update tickets.geo_clusters as g set verified = g.geom is not null
+    where g.cluster = p_cluster
+    returning g.verified into v_has_point;
+  else
+    update tickets.geo_locations as g set verified = g.geom is not null
+    where g.cluster = p_cluster and g.place = p_place
+    returning g.verified into v_has_point;
+  end if;
+  if v_has_point is null then
+    perform tickets._no_such_place(p_cluster, p_place);
+  elsif not v_has_point then
+    raise exception using
+      errcode = 'TK054',
+      message = format('%s has no point that could be verified',
+        concat_ws(', ', p_place, p_cluster)),
+      detail = 'No geocoder has found it.',
+      hint = 'Say where it is: select tickets.correct_place(p_cluster => …, p_lat => …, '
+        || 'p_lng => …); or that nobody needs to ask any more: select tickets.reject_place(…)';
+  end if;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION verify_place(p_cluster text, p_place text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets.verify_place(p_cluster text, p_place text) IS 'A person says that the point of a place, or of a cluster, is right.';
 
 
 --
@@ -5889,6 +6582,370 @@ COMMENT ON COLUMN tickets.geo_locations.used_geom IS 'The point that tickets get
 
 
 --
+-- Name: place_codes; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.place_codes (
+    code text NOT NULL,
+    pattern text NOT NULL,
+    CONSTRAINT pattern_is_a_regular_expression CHECK ((regexp_replace(''::text, pattern, ''::text) = ''::text))
+);
+
+
+--
+-- Name: TABLE place_codes; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.place_codes IS 'Network codes that are no part of a place''s name, as written in location_name. A change moves the tickets it concerns.';
+
+
+--
+-- Name: COLUMN place_codes.code; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.place_codes.code IS 'The code, as a person writes it.';
+
+
+--
+-- Name: COLUMN place_codes.pattern; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.place_codes.pattern IS 'The regular expression of it, in any case, where no letter or digit stands before it.';
+
+
+--
+-- Name: geo_review; Type: VIEW; Schema: tickets; Owner: -
+--
+
+CREATE VIEW tickets.geo_review AS
+ WITH open_tickets AS (
+         SELECT (t.cluster COLLATE "C") AS cluster,
+            (btrim(regexp_replace(
+                CASE
+                    WHEN (c.codes IS NULL) THEN t.location_name
+                    ELSE regexp_replace(t.location_name, (('(?<![A-Za-z0-9])(?:'::text || c.codes) || ')'::text), ' '::text, 'gi'::text)
+                END, '[_ \t\r\n]+'::text, ' '::text, 'g'::text)) COLLATE "C") AS place,
+            (count(*))::integer AS tickets
+           FROM (tickets.ticket t
+             CROSS JOIN ( SELECT string_agg(p.pattern, '|'::text ORDER BY (length(p.pattern)) DESC, p.code) AS codes
+                   FROM tickets.place_codes p) c)
+          WHERE t.is_open
+          GROUP BY (t.cluster COLLATE "C"), (btrim(regexp_replace(
+                CASE
+                    WHEN (c.codes IS NULL) THEN t.location_name
+                    ELSE regexp_replace(t.location_name, (('(?<![A-Za-z0-9])(?:'::text || c.codes) || ')'::text), ' '::text, 'gi'::text)
+                END, '[_ \t\r\n]+'::text, ' '::text, 'g'::text)) COLLATE "C")
+        )
+ SELECT r.kind,
+    r.cluster,
+    r.place,
+    r.status,
+    r.tickets,
+    public.st_y(r.geom) AS latitude,
+    public.st_x(r.geom) AS longitude,
+    round(((r.distance)::numeric / (1000)::numeric), 1) AS distance_km,
+    r.provider,
+    r.query,
+    r.attempts,
+    r.fetched_at,
+        CASE
+            WHEN (r.geom IS NOT NULL) THEN format('https://www.openstreetmap.org/?mlat=%1$s&mlon=%2$s#map=15/%1$s/%2$s'::text, round((public.st_y(r.geom))::numeric, 6), round((public.st_x(r.geom))::numeric, 6))
+            ELSE NULL::text
+        END AS map
+   FROM ( SELECT 'cluster'::text AS kind,
+            g.cluster,
+            (NULL::text COLLATE "C") AS place,
+            g.geom,
+            NULL::double precision AS distance,
+            g.status,
+            g.provider,
+            g.query,
+            g.attempts,
+            g.fetched_at,
+            (COALESCE(( SELECT sum(o.tickets) AS sum
+                   FROM open_tickets o
+                  WHERE ((o.cluster = g.cluster) OR (o.cluster IN ( SELECT a.alias
+                           FROM tickets.cluster_aliases a
+                          WHERE (a.cluster = g.cluster))))), (0)::bigint))::integer AS tickets
+           FROM tickets.geo_clusters g
+          WHERE (NOT g.verified)
+        UNION ALL
+         SELECT 'location'::text,
+            g.cluster,
+            g.place,
+            g.geom,
+            public.st_distance((g.geom)::public.geography, (COALESCE(c.used_geom, behind.used_geom))::public.geography) AS st_distance,
+            g.status,
+            g.provider,
+            g.query,
+            g.attempts,
+            g.fetched_at,
+            COALESCE(o.tickets, 0) AS "coalesce"
+           FROM ((((tickets.geo_locations g
+             LEFT JOIN open_tickets o ON (((o.cluster = g.cluster) AND (o.place = g.place))))
+             LEFT JOIN tickets.geo_clusters c ON ((c.cluster = g.cluster)))
+             LEFT JOIN tickets.cluster_aliases a ON ((a.alias = g.cluster)))
+             LEFT JOIN tickets.geo_clusters behind ON ((behind.cluster = a.cluster)))
+          WHERE (NOT g.verified)) r
+  ORDER BY r.tickets DESC, r.cluster, r.place NULLS FIRST;
+
+
+--
+-- Name: VIEW geo_review; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON VIEW tickets.geo_review IS 'Places and clusters that are in a gazetteer and that no person has verified.';
+
+
+--
+-- Name: COLUMN geo_review.kind; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.kind IS 'cluster or location.';
+
+
+--
+-- Name: COLUMN geo_review.cluster; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.cluster IS 'Cluster.';
+
+
+--
+-- Name: COLUMN geo_review.place; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.place IS 'Place in the cluster; NULL for the cluster itself.';
+
+
+--
+-- Name: COLUMN geo_review.status; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.status IS 'ok; rejected_far: too far from its cluster or abroad; no_match; error: no answer.';
+
+
+--
+-- Name: COLUMN geo_review.tickets; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.tickets IS 'Open tickets that name it; of a cluster also those that name it by an alias.';
+
+
+--
+-- Name: COLUMN geo_review.latitude; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.latitude IS 'Latitude of the point that was found.';
+
+
+--
+-- Name: COLUMN geo_review.longitude; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.longitude IS 'Longitude of the point that was found.';
+
+
+--
+-- Name: COLUMN geo_review.distance_km; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.distance_km IS 'Kilometres from the point of its cluster.';
+
+
+--
+-- Name: COLUMN geo_review.provider; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.provider IS 'Who answered.';
+
+
+--
+-- Name: COLUMN geo_review.query; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.query IS 'What was asked.';
+
+
+--
+-- Name: COLUMN geo_review.attempts; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.attempts IS 'How often it was asked.';
+
+
+--
+-- Name: COLUMN geo_review.fetched_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.fetched_at IS 'When it was last asked.';
+
+
+--
+-- Name: COLUMN geo_review.map; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geo_review.map IS 'Where to look at the point; NULL where there is none.';
+
+
+--
+-- Name: geocoder_requests; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.geocoder_requests (
+    service text NOT NULL COLLATE pg_catalog."C",
+    due_at timestamp with time zone NOT NULL
+);
+
+
+--
+-- Name: TABLE geocoder_requests; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.geocoder_requests IS 'Requests of the day, made or about to be made, by which the limits of tickets.geocoder_services are kept.';
+
+
+--
+-- Name: COLUMN geocoder_requests.service; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoder_requests.service IS 'tickets.geocoder_services.service.';
+
+
+--
+-- Name: COLUMN geocoder_requests.due_at; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoder_requests.due_at IS 'When the request is made, not before.';
+
+
+--
+-- Name: geocoder_services; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.geocoder_services (
+    service text NOT NULL COLLATE pg_catalog."C",
+    per_second double precision,
+    per_minute integer,
+    per_day integer,
+    paused_until timestamp with time zone,
+    CONSTRAINT per_day_is_positive CHECK ((per_day > 0)),
+    CONSTRAINT per_minute_is_positive CHECK ((per_minute > 0)),
+    CONSTRAINT per_second_is_positive CHECK ((per_second > (0)::double precision)),
+    CONSTRAINT service_has_a_name CHECK ((service <> ''::text))
+);
+
+
+--
+-- Name: TABLE geocoder_services; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.geocoder_services IS 'What each geocoding service lets us ask. All runs share it; a service that is not here is added with its first request, without limits.';
+
+
+--
+-- Name: COLUMN geocoder_services.service; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoder_services.service IS 'The provider''s public service by its name, a server of one''s own by host and port.';
+
+
+--
+-- Name: COLUMN geocoder_services.per_second; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoder_services.per_second IS 'Requests a second; GEOCODER_RPS may ask for fewer. NULL for as many as GEOCODER_RPS says.';
+
+
+--
+-- Name: COLUMN geocoder_services.per_minute; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoder_services.per_minute IS 'Requests in any minute; NULL for no limit.';
+
+
+--
+-- Name: COLUMN geocoder_services.per_day; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoder_services.per_day IS 'Requests on a day of UTC; NULL for no limit.';
+
+
+--
+-- Name: COLUMN geocoder_services.paused_until; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoder_services.paused_until IS 'Nobody asks before: the service has said so, or was in trouble.';
+
+
+--
+-- Name: geocoding; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.geocoding (
+    is_only_row boolean DEFAULT true NOT NULL,
+    country text NOT NULL,
+    country_code text NOT NULL,
+    area public.geometry(Polygon,4326) NOT NULL,
+    max_distance double precision DEFAULT 25000 NOT NULL,
+    ask_again_after interval DEFAULT '30 days'::interval NOT NULL,
+    CONSTRAINT ask_again_after_is_positive CHECK ((ask_again_after > '00:00:00'::interval)),
+    CONSTRAINT country_code_has_two_lower_case_letters CHECK ((country_code ~ '^[a-z]{2}$'::text)),
+    CONSTRAINT max_distance_is_positive CHECK ((max_distance > (0)::double precision)),
+    CONSTRAINT there_is_one_row CHECK (is_only_row)
+);
+
+
+--
+-- Name: TABLE geocoding; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.geocoding IS 'What geocoding goes by, one row.';
+
+
+--
+-- Name: COLUMN geocoding.is_only_row; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoding.is_only_row IS 'Keeps it one row.';
+
+
+--
+-- Name: COLUMN geocoding.country; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoding.country IS 'The country of the tickets, as it ends a question.';
+
+
+--
+-- Name: COLUMN geocoding.country_code; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoding.country_code IS 'Its code, ISO 3166, two lower-case letters.';
+
+
+--
+-- Name: COLUMN geocoding.area; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoding.area IS 'Box around it; a point outside is refused.';
+
+
+--
+-- Name: COLUMN geocoding.max_distance; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoding.max_distance IS 'Metres from the point of its cluster beyond which a place''s point is refused.';
+
+
+--
+-- Name: COLUMN geocoding.ask_again_after; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.geocoding.ask_again_after IS 'How old a missing match must be to be asked for again.';
+
+
+--
 -- Name: inc; Type: TABLE; Schema: tickets; Owner: -
 --
 
@@ -6704,38 +7761,6 @@ COMMENT ON COLUMN tickets.overview.bad_values IS 'Values that did not cast, see 
 
 
 --
--- Name: place_codes; Type: TABLE; Schema: tickets; Owner: -
---
-
-CREATE TABLE tickets.place_codes (
-    code text NOT NULL,
-    pattern text NOT NULL,
-    CONSTRAINT pattern_is_a_regular_expression CHECK ((regexp_replace(''::text, pattern, ''::text) = ''::text))
-);
-
-
---
--- Name: TABLE place_codes; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON TABLE tickets.place_codes IS 'Network codes that are no part of a place''s name, as written in location_name. A change moves the tickets it concerns.';
-
-
---
--- Name: COLUMN place_codes.code; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.place_codes.code IS 'The code, as a person writes it.';
-
-
---
--- Name: COLUMN place_codes.pattern; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.place_codes.pattern IS 'The regular expression of it, in any case, where no letter or digit stands before it.';
-
-
---
 -- Name: status_events_status_event_id_seq; Type: SEQUENCE; Schema: tickets; Owner: -
 --
 
@@ -6944,6 +7969,22 @@ ALTER TABLE ONLY tickets.geo_locations
 
 
 --
+-- Name: geocoder_services geocoder_services_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.geocoder_services
+    ADD CONSTRAINT geocoder_services_pkey PRIMARY KEY (service);
+
+
+--
+-- Name: geocoding geocoding_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.geocoding
+    ADD CONSTRAINT geocoding_pkey PRIMARY KEY (is_only_row);
+
+
+--
 -- Name: import_meta import_meta_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
 --
 
@@ -7110,6 +8151,13 @@ CREATE INDEX ticket_open_idx ON ONLY tickets.ticket USING btree (ticket_id) WHER
 --
 
 CREATE INDEX crq_ticket_id_idx ON tickets.crq USING btree (ticket_id) WHERE is_open;
+
+
+--
+-- Name: geocoder_requests_service_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX geocoder_requests_service_idx ON tickets.geocoder_requests USING btree (service, due_at);
 
 
 --
@@ -7477,6 +8525,14 @@ CREATE TRIGGER status_events_are_append_only BEFORE DELETE OR UPDATE OR TRUNCATE
 
 
 --
+-- Name: geocoder_requests geocoder_requests_service_fkey; Type: FK CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.geocoder_requests
+    ADD CONSTRAINT geocoder_requests_service_fkey FOREIGN KEY (service) REFERENCES tickets.geocoder_services(service) ON DELETE CASCADE;
+
+
+--
 -- Name: import_meta import_meta_dataset_fkey; Type: FK CONSTRAINT; Schema: tickets; Owner: -
 --
 
@@ -7777,10 +8833,24 @@ REVOKE ALL ON FUNCTION tickets._insert_version(p_run tickets.file_version[], p_p
 
 
 --
+-- Name: FUNCTION _is_due(p_status text, p_verified boolean, p_geom public.geometry, p_fetched_at timestamp with time zone, p_ask_before timestamp with time zone); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._is_due(p_status text, p_verified boolean, p_geom public.geometry, p_fetched_at timestamp with time zone, p_ask_before timestamp with time zone) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _is_sentinel(p_row tickets.staging); Type: ACL; Schema: tickets; Owner: -
 --
 
 REVOKE ALL ON FUNCTION tickets._is_sentinel(p_row tickets.staging) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _judge_point(p_point public.geometry, p_near public.geometry, p_country_code text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._judge_point(p_point public.geometry, p_near public.geometry, p_country_code text) FROM PUBLIC;
 
 
 --
@@ -7816,6 +8886,13 @@ REVOKE ALL ON FUNCTION tickets._map_header(p_source_key text, p_header text[]) F
 --
 
 REVOKE ALL ON FUNCTION tickets._missing_in_row(p_row tickets.staging) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _no_such_place(p_cluster text, p_place text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._no_such_place(p_cluster text, p_place text) FROM PUBLIC;
 
 
 --
@@ -7858,6 +8935,13 @@ REVOKE ALL ON FUNCTION tickets._place_tickets(p_clusters text[]) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION tickets._places_of(p_clusters text[], p_location_names text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _query_text(p_place text, p_cluster text, p_name text, p_country text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._query_text(p_place text, p_cluster text, p_name text, p_country text) FROM PUBLIC;
 
 
 --
@@ -7942,11 +9026,34 @@ REVOKE ALL ON FUNCTION tickets.clean_place(p_location_name text) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION clusters_to_geocode(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.clusters_to_geocode() FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.clusters_to_geocode() TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION correct_place(p_cluster text, p_lat double precision, p_lng double precision, p_place text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.correct_place(p_cluster text, p_lat double precision, p_lng double precision, p_place text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION dataset_of_key(p_source_key text); Type: ACL; Schema: tickets; Owner: -
 --
 
 REVOKE ALL ON FUNCTION tickets.dataset_of_key(p_source_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION tickets.dataset_of_key(p_source_key text) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION finish_geocoding(p_kind text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.finish_geocoding(p_kind text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.finish_geocoding(p_kind text) TO fleettickets_loader;
 
 
 --
@@ -7966,6 +9073,14 @@ GRANT ALL ON FUNCTION tickets.import_state(p_dataset text) TO fleettickets_loade
 
 
 --
+-- Name: FUNCTION locations_to_geocode(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.locations_to_geocode() FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.locations_to_geocode() TO fleettickets_loader;
+
+
+--
 -- Name: FUNCTION mark_archived(p_dataset text, p_source_key text, p_etag text); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -7982,11 +9097,42 @@ GRANT ALL ON FUNCTION tickets.open_file(p_dataset text, p_source_key text, p_hea
 
 
 --
+-- Name: FUNCTION pause_requests(p_service text, p_wait_ms integer); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.pause_requests(p_service text, p_wait_ms integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.pause_requests(p_service text, p_wait_ms integer) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION record_answer(p_places text[], p_clusters text[], p_provider text, p_query text, p_outcome text, p_latitude double precision, p_longitude double precision, p_country_code text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.record_answer(p_places text[], p_clusters text[], p_provider text, p_query text, p_outcome text, p_latitude double precision, p_longitude double precision, p_country_code text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.record_answer(p_places text[], p_clusters text[], p_provider text, p_query text, p_outcome text, p_latitude double precision, p_longitude double precision, p_country_code text) TO fleettickets_loader;
+
+
+--
 -- Name: FUNCTION refuse_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_error_code text, p_error text, p_error_line bigint); Type: ACL; Schema: tickets; Owner: -
 --
 
 REVOKE ALL ON FUNCTION tickets.refuse_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_error_code text, p_error text, p_error_line bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION tickets.refuse_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_error_code text, p_error text, p_error_line bigint) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION reject_place(p_cluster text, p_place text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.reject_place(p_cluster text, p_place text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION reserve_request(p_service text, p_per_second double precision); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.reserve_request(p_service text, p_per_second double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.reserve_request(p_service text, p_per_second double precision) TO fleettickets_loader;
 
 
 --
@@ -8014,6 +9160,14 @@ GRANT ALL ON FUNCTION tickets.staged_rows(p_dataset text) TO fleettickets_loader
 
 
 --
+-- Name: FUNCTION start_geocoding(p_kind text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.start_geocoding(p_kind text) FROM PUBLIC;
+GRANT ALL ON FUNCTION tickets.start_geocoding(p_kind text) TO fleettickets_loader;
+
+
+--
 -- Name: FUNCTION start_run(p_dataset text); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -8027,6 +9181,13 @@ GRANT ALL ON FUNCTION tickets.start_run(p_dataset text) TO fleettickets_loader;
 
 REVOKE ALL ON FUNCTION tickets.unarchived_files(p_dataset text) FROM PUBLIC;
 GRANT ALL ON FUNCTION tickets.unarchived_files(p_dataset text) TO fleettickets_loader;
+
+
+--
+-- Name: FUNCTION verify_place(p_cluster text, p_place text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets.verify_place(p_cluster text, p_place text) FROM PUBLIC;
 
 
 --
@@ -8087,6 +9248,14 @@ GRANT SELECT ON TABLE tickets.ingest_files TO fleettickets_loader;
 
 GRANT SELECT ON TABLE tickets.freshness TO fleettickets_loader;
 GRANT SELECT ON TABLE tickets.freshness TO fleettickets_reader;
+
+
+--
+-- Name: TABLE geo_review; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.geo_review TO fleettickets_loader;
+GRANT SELECT ON TABLE tickets.geo_review TO fleettickets_reader;
 
 
 --

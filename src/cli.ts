@@ -1,18 +1,21 @@
 import { readFileSync } from "node:fs";
-import { Command, InvalidArgumentError } from "commander";
+import { Argument, Command, InvalidArgumentError } from "commander";
 import { captureHistoryCommand } from "./commands/capture-history.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { geocodeCommand } from "./commands/geocode.ts";
 import { ingestCommand } from "./commands/ingest.ts";
 import { migrateCommand } from "./commands/migrate.ts";
 import { retryCommand } from "./commands/retry.ts";
 import { statusCommand } from "./commands/status.ts";
 import { parseDuration } from "./duration.ts";
 import { exitCodes } from "./errors.ts";
+import { geocodingKinds } from "./geocode.ts";
 
 const exitCodeHelp = `
 Exit codes: 0 done or nothing to do · 1 unexpected, or status too old · 2 usage or configuration ·
-3 database · 4 object store · 5 another run has the lock · 6 some file was refused
+3 database · 4 object store · 5 another run has the lock · 6 some file was refused ·
+7 geocoder refused
 
 Configuration is read from the environment and from .env; see .env.example.`;
 
@@ -67,6 +70,17 @@ export function createProgram(): Command {
   )
     .option("--apply", "make it real; without it everything is done and rolled back")
     .action(retryCommand);
+
+  define(
+    program,
+    "geocode",
+    "ask a geocoder where clusters, or the places of open tickets, are",
+    "fleettickets geocode clusters --apply",
+  )
+    .addArgument(new Argument("<kind>", "what to look for").choices(geocodingKinds))
+    .option("--limit <n>", "ask so many questions at most", positiveInteger)
+    .option("--apply", "ask; without it the questions are listed, and nobody is asked")
+    .action(geocodeCommand);
 
   define(
     program,

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { UsageError } from "./errors.ts";
+import { type ProviderName, providerNames, providers } from "./geocoders.ts";
 import { type LogLevel, logLevels } from "./log.ts";
 import { keepSecret } from "./secrets.ts";
 
@@ -10,6 +11,17 @@ export interface BucketConfig {
   /** undefined: the default chain of the AWS SDK. */
   readonly credentials:
     { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
+}
+
+export interface GeocoderConfig {
+  readonly provider: ProviderName;
+  /** Empty where the provider needs none. */
+  readonly apiKey: string;
+  /** The base address of the service. */
+  readonly url: string;
+  readonly requestsPerSecond: number;
+  /** How long, in milliseconds, an answer may take. */
+  readonly timeoutMs: number;
 }
 
 export interface TimeLimits {
@@ -23,6 +35,8 @@ export interface Config {
   /** `postgres://…`, or `pglite:<folder>` for the embedded one. */
   readonly databaseUrl: string;
   readonly bucket: BucketConfig;
+  /** undefined: no provider is named, and the command needs none. */
+  readonly geocoder: GeocoderConfig | undefined;
   readonly limits: TimeLimits;
   readonly logLevel: LogLevel;
 }
@@ -35,9 +49,12 @@ export interface Flags {
   readonly logLevel?: string | undefined;
 }
 
-/** `bucket if set`: the bucket, where the environment names an object store. */
-export type Part = "database" | "bucket" | "bucket if set";
-export type Environment = Readonly<Record<string, string | undefined>>;
+/**
+ * `bucket if set`: the bucket, where the environment names an object store; `geocoder if named`: its
+ * settings must be right where GEOCODER_PROVIDER is set.
+ */
+export type Part = "database" | "bucket" | "bucket if set" | "geocoder" | "geocoder if named";
+type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Reads `.env` of the working folder, if there is one. What the environment has already, wins. */
 export function loadDotEnv(): void {
@@ -66,6 +83,12 @@ export function inspectConfig(
   const config = {
     databaseUrl: readDatabaseUrl(env, needs.includes("database"), problems),
     bucket: readBucket(env, flags, needs, problems),
+    geocoder: readGeocoder(
+      env,
+      needs.includes("geocoder"),
+      needs.includes("geocoder if named"),
+      problems,
+    ),
     limits: {
       stallMs: readSeconds(env, "STALL_TIMEOUT", 60, problems),
       statementMs: readSeconds(env, "STATEMENT_TIMEOUT", 900, problems),
@@ -139,6 +162,56 @@ function readBucket(
         ? { accessKeyId, secretAccessKey }
         : undefined,
   };
+}
+
+function readGeocoder(
+  env: Environment,
+  isNeeded: boolean,
+  isNeededIfNamed: boolean,
+  problems: string[],
+): GeocoderConfig | undefined {
+  const name = env["GEOCODER_PROVIDER"] || undefined;
+  const apiKey = env["GEOCODER_API_KEY"] ?? "";
+  keepSecret(apiKey);
+  if (!isNeeded && !(isNeededIfNamed && name !== undefined)) return undefined;
+
+  const cure = `set it to one of ${providerNames.join(", ")}`;
+  const provider = providerNames.find((known) => known === name);
+  if (name === undefined) problems.push(`GEOCODER_PROVIDER is not set: ${cure}`);
+  else if (provider === undefined) problems.push(`GEOCODER_PROVIDER is ${name}: ${cure}`);
+
+  const { needsKey = false, url: ownUrl = "" } = provider === undefined ? {} : providers[provider];
+  if (needsKey && apiKey === "") {
+    problems.push(`GEOCODER_API_KEY is not set: set it to your key of ${provider}`);
+  }
+  const url = env["GEOCODER_URL"] || ownUrl;
+  if (url !== "" && !isBaseAddress(url)) {
+    problems.push(
+      "GEOCODER_URL is no base address: set it to http://host:port, without user, ? and #",
+    );
+  } else if (provider !== undefined && url === "") {
+    problems.push(
+      `GEOCODER_URL is not set: set it to your ${provider}, http://host:port; the public server ` +
+        "is not there for bulk use",
+    );
+  }
+  const rateText = env["GEOCODER_RPS"] || "1";
+  const requestsPerSecond = Number(rateText);
+  if (!(requestsPerSecond >= 0.001 && requestsPerSecond <= 1000)) {
+    problems.push(
+      `GEOCODER_RPS is ${rateText}: set it to requests a second, between 0.001 and 1000`,
+    );
+  }
+  const timeoutMs = readSeconds(env, "GEOCODER_TIMEOUT", 20, problems);
+  return provider === undefined
+    ? undefined
+    : { provider, apiKey, url, requestsPerSecond, timeoutMs };
+}
+
+function isBaseAddress(text: string): boolean {
+  if (!/^https?:\/\//.test(text) || !URL.canParse(text)) return false;
+  const { username, password, search, hash } = new URL(text);
+  return `${username}${password}${search}${hash}` === "";
 }
 
 function readSeconds(

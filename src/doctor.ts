@@ -31,13 +31,13 @@ const USUAL_PREFIX = "automations/";
 
 /** Looks at everything that a run depends on. Changes nothing, and nothing that it finds ends it. */
 export async function examine(diagnosis: Diagnosis): Promise<Check[]> {
-  const { config, problems, env } = diagnosis;
+  const { config, problems } = diagnosis;
   const found = await examineDatabase(config, problems.database);
   return [
-    examineConfiguration(Object.values(problems).flat()),
+    examineConfiguration([...problems.general, ...problems.database, ...problems.bucket]),
     ...found.checks,
     ...(await examineStore(config, problems.bucket, found.prefixes)),
-    examineGeocoder(env),
+    examineGeocoder(config.geocoder, problems.geocoder),
   ].flat();
 }
 
@@ -45,10 +45,14 @@ export async function examine(diagnosis: Diagnosis): Promise<Check[]> {
 function examineConfiguration(problems: readonly string[]): Check[] {
   if (problems.length === 0) return [ok("configuration", "complete")];
   return problems.map((problem) => {
-    const [, finding = problem, cure = "see .env.example"] =
-      /^(.*?): (set .*)$/.exec(problem) ?? [];
+    const { finding, cure } = taken(problem);
     return failed("configuration", exitCodes.usage, finding, cure);
   });
+}
+
+function taken(problem: string): { finding: string; cure: string } {
+  const [, finding = problem, cure = "see .env.example"] = /^(.*?): (set .*)$/.exec(problem) ?? [];
+  return { finding, cure };
 }
 
 interface DatabaseFindings {
@@ -319,21 +323,21 @@ export function examineClock(check: string, exit: ExitCode, theirs: Date, now = 
 }
 
 /** Its configuration only: a question to a provider costs one of the day's requests. */
-export function examineGeocoder(env: Diagnosis["env"]): Check {
-  const provider = env["GEOCODER_PROVIDER"] ?? "";
-  if (provider === "") return skipped("geocoder", "GEOCODER_PROVIDER is not set");
-  const fail = (finding: string, cure: string) =>
-    failed("geocoder", exitCodes.geocoderRefused, finding, cure);
-  if (!["locationiq", "opencage", "nominatim"].includes(provider)) {
-    return fail(`GEOCODER_PROVIDER is ${provider}`, "set it to locationiq, opencage or nominatim");
+export function examineGeocoder(
+  geocoder: Config["geocoder"],
+  problems: readonly string[],
+): Check[] {
+  if (problems.length > 0) {
+    return problems.map((problem) => {
+      const { finding, cure } = taken(problem);
+      return failed("geocoder", exitCodes.geocoderRefused, finding, cure);
+    });
   }
-  if (provider === "nominatim" && !env["GEOCODER_URL"]) {
-    return fail("GEOCODER_URL is not set", "set it to the address of your Nominatim server");
-  }
-  if (provider !== "nominatim" && !env["GEOCODER_API_KEY"]) {
-    return fail("GEOCODER_API_KEY is not set", `set it to your key of ${provider}`);
-  }
-  return ok("geocoder", `${provider} is configured`);
+  return [
+    geocoder === undefined
+      ? skipped("geocoder", "GEOCODER_PROVIDER is not set")
+      : ok("geocoder", `${geocoder.provider} is configured`),
+  ];
 }
 
 /** The exit code of the worst failure: the nearer to the beginning of a run, the worse. */

@@ -47,6 +47,11 @@ export const ownErrors: Readonly<Record<string, { exit: ExitCode; means: string 
   TK038: { exit: exitCodes.usage, means: "The query parameters of a tile say nothing." },
   TK039: { exit: exitCodes.database, means: "History is append-only: it cannot be changed." },
   TK040: { exit: exitCodes.database, means: "PostGIS is not installed in the schema `public`." },
+  TK050: { exit: exitCodes.usage, means: "Neither clusters nor locations are to be geocoded." },
+  TK051: { exit: exitCodes.locked, means: "Another run is geocoding the same." },
+  TK052: { exit: exitCodes.usage, means: "No ticket and no gazetteer has this cluster or place." },
+  TK053: { exit: exitCodes.usage, means: "Coordinates are missing, out of range or elsewhere." },
+  TK054: { exit: exitCodes.usage, means: "There is no point that could be verified." },
   TK101: { exit: exitCodes.fileRefused, means: "The object is empty: not even a header." },
   TK102: { exit: exitCodes.fileRefused, means: "The object is compressed or an archive." },
   TK103: {
@@ -155,6 +160,20 @@ export class UnreliableRead extends ObjectStoreError {
   override name = "UnreliableRead";
 }
 
+/** The geocoder wants no more of us, now or for good, or cannot be reached. */
+export class GeocoderError extends Error {
+  override name = "GeocoderError";
+  readonly hint: string;
+  /** When it may go on, where that is known. */
+  readonly until: Date | undefined;
+
+  constructor(message: string, { hint, until }: { hint: string; until?: Date | undefined }) {
+    super(message);
+    this.hint = hint;
+    this.until = until;
+  }
+}
+
 /** The command line or the environment is wrong; each problem comes with its cure. */
 export class UsageError extends Error {
   override name = "UsageError";
@@ -169,6 +188,7 @@ export function isRefusal(error: unknown): error is CodedError {
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof UsageError) return exitCodes.usage;
   if (error instanceof ObjectStoreError) return exitCodes.objectStore;
+  if (error instanceof GeocoderError) return exitCodes.geocoderRefused;
   if (error instanceof RefusedFile) return exitCodes.fileRefused;
   if (error instanceof CodedError) {
     const own = ownErrors[error.code];
@@ -195,5 +215,6 @@ export function describeError(error: unknown): ErrorDescription {
     const { code, detail, hint, line } = error;
     return { name, message, code, detail, hint, line };
   }
-  return { name, message, hint: error instanceof ObjectStoreError ? error.hint : undefined };
+  const isPeer = error instanceof ObjectStoreError || error instanceof GeocoderError;
+  return { name, message, hint: isPeer ? error.hint : undefined };
 }

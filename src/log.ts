@@ -1,5 +1,11 @@
 import { type Logger, pino } from "pino";
-import { CodedError, ObjectStoreError, UsageError, describeError } from "./errors.ts";
+import {
+  CodedError,
+  GeocoderError,
+  ObjectStoreError,
+  UsageError,
+  describeError,
+} from "./errors.ts";
 import { clearProgress } from "./progress.ts";
 import { withoutSecrets } from "./secrets.ts";
 
@@ -38,7 +44,11 @@ async function formatForPeople(): Promise<(line: string) => string> {
 export function reportError(error: unknown, log: Logger): void {
   if (error instanceof UsageError) {
     for (const problem of error.message.split("\n")) log.fatal(problem);
-  } else if (error instanceof CodedError || error instanceof ObjectStoreError) {
+  } else if (
+    error instanceof CodedError ||
+    error instanceof ObjectStoreError ||
+    error instanceof GeocoderError
+  ) {
     const { message, ...facts } = describeError(error);
     log.fatal(facts, message);
   } else {

@@ -47,9 +47,7 @@ export function openProgress(): Progress {
   let startedAt: number | undefined;
 
   function draw(isApplying: boolean): void {
-    if (!process.stderr.isTTY) return;
-    if (!isApplying && Date.now() - lastDrawn < EVERY_MS) return;
-    lastDrawn = Date.now();
+    if (!isDue(isApplying)) return;
     const line = progressLine(
       {
         files: Math.max(total.files, done.files + 1),
@@ -63,8 +61,7 @@ export function openProgress(): Progress {
       },
       process.stderr.columns,
     );
-    process.stderr.write(`\r\u001b[K${line}`);
-    shown = true;
+    show(line);
   }
 
   return {
@@ -94,21 +91,60 @@ export function openProgress(): Progress {
   };
 }
 
+/** The bar of a run of questions: so many answered of so many, and what is asked now. */
+export function openQuestions(total: number): (answered: number, question: string) => void {
+  const startedAt = Date.now();
+  return (answered, question) => {
+    if (!isDue(false)) return;
+    const share = answered / total;
+    const parts = [
+      bar(share),
+      `question ${answered + 1} of ${total}`,
+      ...forecast(Date.now() - startedAt, share),
+      question,
+    ];
+    show(fitted(parts, process.stderr.columns));
+  };
+}
+
 /** The line of the bar; what a narrow terminal has no room for is left out from its end. */
 export function progressLine(state: ProgressState, width: number): string {
   const { files, filesDone, bytes, bytesDone, rows, key, isApplying, elapsedMs } = state;
   const share = bytes === 0 ? 1 : Math.min(1, bytesDone / bytes);
+  return fitted(
+    [
+      bar(share),
+      `${megabytes(bytesDone)} of ${megabytes(bytes)} MB`,
+      `${isApplying ? "applying " : ""}${rows.toLocaleString("en")} rows`,
+      `file ${filesDone + 1} of ${files}`,
+      ...forecast(elapsedMs, share),
+      key.slice(key.lastIndexOf("/") + 1),
+    ],
+    width,
+  );
+}
+
+function isDue(always: boolean): boolean {
+  return process.stderr.isTTY && (always || Date.now() - lastDrawn >= EVERY_MS);
+}
+
+function show(line: string): void {
+  lastDrawn = Date.now();
+  process.stderr.write(`\r\u001b[K${line}`);
+  shown = true;
+}
+
+function bar(share: number): string {
   const filled = Math.round(share * BAR_WIDTH);
-  const parts = [
-    `${"█".repeat(filled)}${"░".repeat(BAR_WIDTH - filled)} ${Math.floor(share * 100)} %`,
-    `${megabytes(bytesDone)} of ${megabytes(bytes)} MB`,
-    `${isApplying ? "applying " : ""}${rows.toLocaleString("en")} rows`,
-    `file ${filesDone + 1} of ${files}`,
-  ];
-  if (elapsedMs >= FORECAST_AFTER_MS && share > 0 && share < 1) {
-    parts.push(`${formatDuration((elapsedMs / 1000) * (1 / share - 1))} left`);
-  }
-  parts.push(key.slice(key.lastIndexOf("/") + 1));
+  return `${"█".repeat(filled)}${"░".repeat(BAR_WIDTH - filled)} ${Math.floor(share * 100)} %`;
+}
+
+function forecast(elapsedMs: number, share: number): string[] {
+  if (elapsedMs < FORECAST_AFTER_MS || share <= 0 || share >= 1) return [];
+  return [`${formatDuration((elapsedMs / 1000) * (1 / share - 1))} left`];
+}
+
+function fitted(parts: readonly string[], width: number): string {
   let line = "";
   for (const part of parts) {
     const longer = line === "" ? part : `${line} · ${part}`;

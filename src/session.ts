@@ -1,6 +1,5 @@
 import {
   type Config,
-  type Environment,
   type Flags,
   type Part,
   inspectConfig,
@@ -24,9 +23,8 @@ export interface Session {
 
 /** What a command works with that is there to find fault. */
 export interface Diagnosis extends Session {
-  env: Environment;
   /** What is wrong with the configuration, by the part of it that suffers. */
-  problems: { general: string[]; database: string[]; bucket: string[] };
+  problems: Record<"general" | "database" | "bucket" | "geocoder", string[]>;
 }
 
 /**
@@ -51,11 +49,18 @@ export function runDiagnosis(
 ): Promise<void> {
   const configure = () => {
     const env = process.env;
-    const { config, problems: general } = inspectConfig(env, flags, []);
+    const { problems: general } = inspectConfig(env, flags, []);
     const problemsOf = (part: Part) =>
       inspectConfig(env, flags, [part]).problems.filter((problem) => !general.includes(problem));
-    const problems = { general, database: problemsOf("database"), bucket: problemsOf("bucket") };
-    return { config, env, problems };
+    return {
+      config: inspectConfig(env, flags, ["geocoder if named"]).config,
+      problems: {
+        general,
+        database: problemsOf("database"),
+        bucket: problemsOf("bucket"),
+        geocoder: problemsOf("geocoder if named"),
+      },
+    };
   };
   return run(flags, configure, work);
 }

@@ -48,8 +48,7 @@ describe("the command line", () => {
     assert.equal(code, exitCodes.done);
     for (const command of commands) assert.match(stdout, new RegExp(`^  ${command}\\b`, "m"));
     for (const exitCode of Object.values(exitCodes)) {
-      if (exitCode !== exitCodes.geocoderRefused)
-        assert.match(stdout, new RegExp(`\\b${exitCode} `));
+      assert.match(stdout, new RegExp(`\\b${exitCode} `));
     }
   });
 
@@ -65,6 +64,10 @@ describe("the command line", () => {
       ["ingest", "inc", "--max-files", "many"],
       ["ingest", "inc", "--csv"],
       ["retry"],
+      ["geocode"],
+      ["geocode", "tickets"],
+      ["geocode", "clusters", "locations"],
+      ["geocode", "clusters", "--limit", "0"],
       ["migrate", "now"],
       ["status", "--max-age", "soon"],
       ["doctor", "inc"],

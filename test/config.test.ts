@@ -33,6 +33,7 @@ describe("the configuration", () => {
         region: "us-east-1",
         credentials: undefined,
       },
+      geocoder: undefined,
       limits: { stallMs: 60_000, statementMs: 900_000 },
       logLevel: "info",
     };
@@ -59,6 +60,7 @@ describe("the configuration", () => {
         region: "af-south-1",
         credentials: { accessKeyId: "an access key", secretAccessKey: "a secret key" },
       },
+      geocoder: undefined,
       limits: { stallMs: 500, statementMs: 3_600_000 },
       logLevel: "debug",
     };
@@ -130,6 +132,71 @@ describe("the configuration", () => {
       assert.deepEqual(problems({ ...good, ...env }, everything), [culprit]);
     });
   }
+
+  test("of a geocoder has defaults for all but the provider and its key", () => {
+    const { geocoder } = readConfig(
+      { GEOCODER_PROVIDER: "locationiq", GEOCODER_API_KEY: "a key of the plan" },
+      {},
+      ["geocoder"],
+    );
+    assert.deepEqual(geocoder, {
+      provider: "locationiq",
+      apiKey: "a key of the plan",
+      url: "https://us1.locationiq.com",
+      requestsPerSecond: 1,
+      timeoutMs: 20_000,
+    });
+  });
+
+  test("of a geocoder is what the environment says", () => {
+    const env = {
+      GEOCODER_PROVIDER: "nominatim",
+      GEOCODER_URL: "http://127.0.0.1:8080/nominatim",
+      GEOCODER_RPS: "0.5",
+      GEOCODER_TIMEOUT: "2.5",
+    };
+    assert.deepEqual(readConfig(env, {}, ["geocoder"]).geocoder, {
+      provider: "nominatim",
+      apiKey: "",
+      url: "http://127.0.0.1:8080/nominatim",
+      requestsPerSecond: 0.5,
+      timeoutMs: 2500,
+    });
+  });
+
+  for (const [what, env, culprits] of [
+    ["no provider", {}, ["GEOCODER_PROVIDER"]],
+    ["a provider that nobody knows", { GEOCODER_PROVIDER: "maps" }, ["GEOCODER_PROVIDER"]],
+    ["LocationIQ without a key", { GEOCODER_PROVIDER: "locationiq" }, ["GEOCODER_API_KEY"]],
+    ["OpenCage without a key", { GEOCODER_PROVIDER: "opencage" }, ["GEOCODER_API_KEY"]],
+    ["Nominatim without a server", { GEOCODER_PROVIDER: "nominatim" }, ["GEOCODER_URL"]],
+    [
+      "an address with a user",
+      { GEOCODER_PROVIDER: "nominatim", GEOCODER_URL: "http://user:word@host" },
+      ["GEOCODER_URL"],
+    ],
+    [
+      "everything wrong at once",
+      {
+        GEOCODER_PROVIDER: "opencage",
+        GEOCODER_URL: "api.example",
+        GEOCODER_RPS: "0",
+        GEOCODER_TIMEOUT: "never",
+      },
+      ["GEOCODER_API_KEY", "GEOCODER_RPS", "GEOCODER_TIMEOUT", "GEOCODER_URL"],
+    ],
+  ] as const) {
+    test(`does not geocode with ${what}`, () => {
+      assert.deepEqual(problems(env, ["geocoder"]), culprits);
+    });
+  }
+
+  test("of a geocoder is looked at in a dry run where one is named, in other commands never", () => {
+    assert.deepEqual(problems({}, ["geocoder if named"]), []);
+    const env = { GEOCODER_PROVIDER: "maps", GEOCODER_RPS: "0" };
+    assert.deepEqual(problems(env, ["geocoder if named"]), ["GEOCODER_PROVIDER", "GEOCODER_RPS"]);
+    assert.deepEqual(problems({ ...good, ...env }, everything), []);
+  });
 
   function problems(env: Record<string, string>, needs: readonly Part[]): string[] {
     try {

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { ServerFacts } from "../src/api.ts";
+import { inspectConfig } from "../src/config.ts";
 import {
   type Check,
   examineClock,
@@ -368,7 +369,8 @@ describe("the doctor judges", () => {
     ["a provider with its key", { GEOCODER_PROVIDER: "opencage", GEOCODER_API_KEY: "k" }, "ok"],
   ] as const) {
     test(`a geocoder, ${what}: ${status}`, () => {
-      assert.equal(examineGeocoder(env).status, status);
+      const { config, problems } = inspectConfig(env, {}, ["geocoder if named"]);
+      assert.equal(only(examineGeocoder(config.geocoder, problems)).status, status);
     });
   }
 });

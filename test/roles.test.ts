@@ -38,6 +38,7 @@ const granted: Record<string, { relations: Record<string, string[]>; functions: 
       "tickets.data_quality": ["select"],
       "tickets.datasets": ["select"],
       "tickets.freshness": ["select"],
+      "tickets.geo_review": ["select"],
       "tickets.import_meta": ["select"],
       "tickets.inc_open_sla": ["select"],
       "tickets.inc_staging": ["delete", "insert", "select", "truncate"],
@@ -53,16 +54,23 @@ const granted: Record<string, { relations: Record<string, string[]>; functions: 
       "tickets.apply_file",
       "tickets.apply_staged",
       "tickets.capture_history",
+      "tickets.clusters_to_geocode",
       "tickets.dataset_of_key",
       "tickets.eat_ts",
+      "tickets.finish_geocoding",
       "tickets.finish_run",
       "tickets.import_state",
+      "tickets.locations_to_geocode",
       "tickets.mark_archived",
       "tickets.open_file",
+      "tickets.pause_requests",
+      "tickets.record_answer",
       "tickets.refuse_file",
+      "tickets.reserve_request",
       "tickets.skip_file",
       "tickets.sort_files",
       "tickets.staged_rows",
+      "tickets.start_geocoding",
       "tickets.start_run",
       "tickets.unarchived_files",
     ],
@@ -130,6 +138,15 @@ describe("the loader's role", { skip }, () => {
     "alter table tickets.closure_events disable trigger closure_events_are_append_only",
     "delete from tickets.unrecorded_closures",
     "update tickets.inc_daily_snapshot set open = 0",
+    "select from tickets.geo_clusters",
+    "update tickets.geo_clusters set verified = true",
+    "insert into tickets.geo_locations (place, cluster) values ('a', 'b')",
+    "delete from tickets.geocoder_requests",
+    "update tickets.geocoder_services set per_day = null",
+    "update tickets.geocoding set max_distance = 1e9",
+    "select tickets.verify_place('a')",
+    "select tickets.correct_place('a', -1.3, 36.8)",
+    "select tickets.reject_place('a')",
     "alter table tickets.inc add column mine text",
     "drop table tickets.inc_staging",
     "create table tickets.mine ()",
@@ -214,6 +231,9 @@ describe("the reader's role", { skip }, () => {
     "select tickets.start_run('inc')",
     "select tickets.apply_staged()",
     "select tickets.capture_history()",
+    "select from tickets.geo_locations",
+    "select tickets.start_geocoding('clusters')",
+    "select tickets.verify_place('a')",
     "create table reporting.mine ()",
   ]) {
     test(`may not: ${statement}`, async (t) => {
@@ -236,6 +256,7 @@ test(
     await s3.put(changeKey(2), "");
     await s3.put(changeKey(3, "crq"), csvOf([{ ticket_id: "T1" }]));
     await loader(serverDatabase(copy), s3).run(["ingest", "all", "--apply"], exitCodes.fileRefused);
+    await copy.pool.query("insert into tickets.geo_clusters (cluster) values ('Ruaka')");
     const views = await relationsOf(copy, "v");
     assert.ok(views.length >= 3, views.join());
     const failures: string[] = [];

@@ -1,5 +1,5 @@
 --! Previous: sha1:2ae6d2ecff34c21eb6e5845ca8d0908f5dd204cd
---! Hash: sha1:24424a6be3f359e363c345a7614e589bae981ee8
+--! Hash: sha1:faffc3a28b75dec893ae46b8642d3765d49832c8
 --! Message: places, history, reading, geocoding, operations
 
 --! Included functions/tickets._clean_place.sql
@@ -2282,6 +2282,785 @@ comment on function reporting.tickets_mvt(integer, integer, integer, json) is
   ' "opened_at": "time", "scheduled_at": "time", "closed_at": "time",'
   ' "geo_source": "where the point comes from"}}]}';
 --! EndIncluded functions/reporting.tickets_mvt.sql
+
+create table tickets.geocoding (
+  is_only_row boolean primary key default true,
+  country text not null,
+  country_code text not null,
+  area public.geometry(Polygon, 4326) not null,
+  max_distance double precision not null default 25000,
+  ask_again_after interval not null default '30 days',
+  constraint there_is_one_row check (is_only_row),
+  constraint country_code_has_two_lower_case_letters check (country_code ~ '^[a-z]{2}$'),
+  constraint max_distance_is_positive check (max_distance > 0),
+  constraint ask_again_after_is_positive check (ask_again_after > interval '0')
+);
+comment on table tickets.geocoding is 'What geocoding goes by, one row.';
+comment on column tickets.geocoding.is_only_row is 'Keeps it one row.';
+comment on column tickets.geocoding.country is 'The country of the tickets, as it ends a question.';
+comment on column tickets.geocoding.country_code is 'Its code, ISO 3166, two lower-case letters.';
+comment on column tickets.geocoding.area is 'Box around it; a point outside is refused.';
+comment on column tickets.geocoding.max_distance is
+  'Metres from the point of its cluster beyond which a place''s point is refused.';
+comment on column tickets.geocoding.ask_again_after is
+  'How old a missing match must be to be asked for again.';
+
+insert into tickets.geocoding (country, country_code, area)
+values ('Kenya', 'ke', public.st_makeenvelope(33.5, -5.0, 42.0, 5.6, 4326));
+
+create table tickets.geocoder_services (
+  service text collate "C" primary key,
+  per_second double precision,
+  per_minute integer,
+  per_day integer,
+  paused_until timestamptz,
+  constraint service_has_a_name check (service <> ''),
+  constraint per_second_is_positive check (per_second > 0),
+  constraint per_minute_is_positive check (per_minute > 0),
+  constraint per_day_is_positive check (per_day > 0)
+);
+comment on table tickets.geocoder_services is
+  'What each geocoding service lets us ask. All runs share it; a service that is not here is added with its first request, without limits.';
+comment on column tickets.geocoder_services.service is
+  'The provider''s public service by its name, a server of one''s own by host and port.';
+comment on column tickets.geocoder_services.per_second is
+  'Requests a second; GEOCODER_RPS may ask for fewer. NULL for as many as GEOCODER_RPS says.';
+comment on column tickets.geocoder_services.per_minute is 'Requests in any minute; NULL for no limit.';
+comment on column tickets.geocoder_services.per_day is 'Requests on a day of UTC; NULL for no limit.';
+comment on column tickets.geocoder_services.paused_until is
+  'Nobody asks before: the service has said so, or was in trouble.';
+
+-- Of the free plans.
+insert into tickets.geocoder_services (service, per_second, per_minute, per_day) values
+  ('locationiq', 2, 60, 5000),
+  ('opencage', 1, null, 2500),
+  ('nominatim', 1, null, null);
+
+create table tickets.geocoder_requests (
+  service text collate "C" not null references tickets.geocoder_services on delete cascade,
+  due_at timestamptz not null
+);
+create index geocoder_requests_service_idx on tickets.geocoder_requests (service, due_at);
+comment on table tickets.geocoder_requests is
+  'Requests of the day, made or about to be made, by which the limits of tickets.geocoder_services are kept.';
+comment on column tickets.geocoder_requests.service is 'tickets.geocoder_services.service.';
+comment on column tickets.geocoder_requests.due_at is 'When the request is made, not before.';
+
+--! Included functions/tickets.start_geocoding.sql
+create or replace function tickets.start_geocoding(p_kind text)
+  returns text
+  language plpgsql volatile security definer
+  set search_path = ''
+as $$
+/*
+  Begins a geocoding run: takes the lock of its kind for the session, without waiting.
+
+  Takes      `clusters` or `locations`.
+  Returns    the code of the country that questions are limited to, two letters, lower case.
+  Raises     TK050 another kind, TK051 another session has the lock.
+*/
+begin
+  if p_kind is null or p_kind not in ('clusters', 'locations') then
+    raise exception using
+      errcode = 'TK050',
+      message = format('cannot geocode %L', p_kind),
+      detail = 'There are clusters and locations.',
+      hint = 'Name one of them, for example: fleettickets geocode clusters';
+  end if;
+  if not pg_try_advisory_lock(hashtext('fleettickets'), hashtext('geocode:' || p_kind)) then
+    raise exception using
+      errcode = 'TK051',
+      message = format('another run is geocoding %s', p_kind),
+      detail = 'One run of a kind at a time; nothing was asked.',
+      hint = 'Wait for it to end. Who it is: select pid, application_name, query_start '
+        || 'from pg_stat_activity join pg_locks using (pid) where locktype = ''advisory''';
+  end if;
+  return (select s.country_code from tickets.geocoding as s);
+end;
+$$;
+
+comment on function tickets.start_geocoding(text) is
+  'Begins a geocoding run: takes the lock of its kind and returns the country to look in.';
+--! EndIncluded functions/tickets.start_geocoding.sql
+--! Included functions/tickets.finish_geocoding.sql
+create or replace function tickets.finish_geocoding(p_kind text)
+  returns boolean
+  language sql volatile security definer
+  set search_path = ''
+as $$
+  /*
+    Ends a geocoding run: gives the lock of its kind back. The end of the session does so, too.
+
+    Returns    whether this session had it.
+  */
+  select pg_advisory_unlock(hashtext('fleettickets'), hashtext('geocode:' || p_kind));
+$$;
+
+comment on function tickets.finish_geocoding(text) is
+  'Ends a geocoding run: gives the lock of its kind back.';
+--! EndIncluded functions/tickets.finish_geocoding.sql
+--! Included functions/tickets._is_due.sql
+create or replace function tickets._is_due(
+  p_status text,
+  p_verified boolean,
+  p_geom public.geometry,
+  p_fetched_at timestamptz,
+  p_ask_before timestamptz
+)
+  returns boolean
+  language sql immutable parallel safe
+as $$
+  /*
+    Whether a gazetteer's row is to be asked for: it is not there (all NULL), its last request
+    failed, it has no point although it should, or it had no match and was last asked for so long
+    ago. What a person has verified is left alone.
+
+    No `set search_path`, so that the planner takes it apart: it is called for every place.
+  */
+  select p_status is null
+    or not p_verified and case p_status
+      when 'error' then true
+      when 'ok' then p_geom is null
+      when 'no_match' then coalesce(p_fetched_at <= p_ask_before, true)
+      else false
+    end;
+$$;
+
+comment on function tickets._is_due(text, boolean, public.geometry, timestamptz, timestamptz) is
+  'Whether a gazetteer''s row is to be asked for.';
+--! EndIncluded functions/tickets._is_due.sql
+--! Included functions/tickets._query_text.sql
+create or replace function tickets._query_text(
+  p_place text,
+  p_cluster text,
+  p_name text,
+  p_country text
+)
+  returns text
+  language sql immutable parallel safe
+as $$
+  /*
+    What a geocoder is asked: place, cluster and country, as one would write them on a letter.
+
+    Takes      a cleaned place, or NULL to ask for the cluster itself; the cluster as tickets name
+               it, and the name behind it if that is an alias; the country.
+
+    An alias means nothing to a geocoder: the name behind it stands in its place, and where the
+    place begins with it (`QOA Garden Estate`) it is left out there. No `set search_path`, so that
+    the planner takes it apart: it is called for every place.
+  */
+  select concat_ws(', ',
+    case
+      when p_name is not null and starts_with(upper(p_place), upper(p_cluster) || ' ')
+      then substr(p_place, length(p_cluster) + 2)
+      else p_place
+    end,
+    btrim(coalesce(p_name, p_cluster)),
+    p_country
+  );
+$$;
+
+comment on function tickets._query_text(text, text, text, text) is
+  'What a geocoder is asked for a place, or for a cluster.';
+--! EndIncluded functions/tickets._query_text.sql
+--! Included functions/tickets.clusters_to_geocode.sql
+create or replace function tickets.clusters_to_geocode()
+  returns table (cluster text, query text, tickets integer)
+  language sql stable security definer
+  set search_path = ''
+as $$
+  /*
+    The clusters of tickets, of all datasets, that a geocoder is to be asked for: those without a
+    point, neither of their own nor through their alias.
+
+    Returns    cluster, what to ask, how many tickets it has. The clusters with most tickets come
+               first, those last whose last request failed, so that they hold up nobody.
+
+    Verified rows are never asked for, those without a match only after
+    tickets.geocoding.ask_again_after.
+  */
+  with rules as materialized (
+    select s.country, tickets._now() - s.ask_again_after as ask_before from tickets.geocoding as s
+  )
+  select c.cluster, tickets._query_text(null, c.cluster, a.cluster, r.country), c.tickets
+  from (
+    select t.cluster collate "C" as cluster, count(*)::integer as tickets
+    from tickets.ticket as t
+    where t.cluster is not null
+    group by 1
+  ) as c
+  cross join rules as r
+  left join tickets.cluster_aliases as a on a.alias = c.cluster
+  left join tickets.geo_clusters as g on g.cluster = c.cluster
+  left join tickets._cluster_points() as p on p.cluster = c.cluster
+  where p.geom is null
+    and tickets._is_due(g.status, g.verified, g.geom, g.fetched_at, r.ask_before)
+  order by g.status is not distinct from 'error', c.tickets desc, c.cluster;
+$$;
+
+comment on function tickets.clusters_to_geocode() is
+  'The clusters of tickets that have no point and that a geocoder is to be asked for.';
+--! EndIncluded functions/tickets.clusters_to_geocode.sql
+--! Included functions/tickets.locations_to_geocode.sql
+create or replace function tickets.locations_to_geocode()
+  returns table (
+    place text,
+    cluster text,
+    query text,
+    tickets integer,
+    skipped text,
+    latitude double precision,
+    longitude double precision,
+    box double precision[]
+  )
+  language sql stable security definer
+  set search_path = ''
+as $$
+  /*
+    The places of open and actionable tickets, of all datasets, that a geocoder is to be asked for.
+    Tickets with coordinates of their own need none.
+
+    Returns    cleaned place and cluster, what to ask, how many such tickets there are; why it must
+               be skipped, else NULL; the cluster's point, and its surroundings (west, south, east,
+               north) as wide as an answer may be off. The places with most tickets come first,
+               those last whose last request failed, so that they hold up nobody.
+
+    What was answered is not asked for again, but for those without a match after
+    tickets.geocoding.ask_again_after. Verified rows are never asked for.
+  */
+  with rules as materialized (
+    select s.country, s.max_distance, tickets._now() - s.ask_again_after as ask_before
+    from tickets.geocoding as s
+  ),
+  places as (
+    select k.place, k.cluster, sum(k.tickets)::integer as tickets
+    from (
+      -- Cleaned once for all tickets that say the same.
+      select tickets._clean_place(n.location_name, (select tickets._place_codes())) collate "C"
+          as place,
+        n.cluster collate "C" as cluster, n.tickets
+      from (
+        select t.location_name, t.cluster, count(*) as tickets
+        from tickets.ticket as t
+        where t.is_open and t.is_actionable and t.geo_source <> 'feed'
+        group by t.location_name, t.cluster
+      ) as n
+    ) as k
+    where k.place is not null
+    group by 1, 2
+  ),
+  clusters as (
+    select k.cluster, k.point,
+      array[
+        public.st_xmin(k.around), public.st_ymin(k.around),
+        public.st_xmax(k.around), public.st_ymax(k.around)
+      ] as box
+    from (
+      select c.cluster, c.geom as point,
+        public.st_buffer(c.geom::public.geography, r.max_distance)::public.geometry as around
+      from tickets._cluster_points() as c
+      cross join rules as r
+      offset 0 -- keeps the surroundings from being made for each of their sides
+    ) as k
+  )
+  select p.place, p.cluster, tickets._query_text(p.place, p.cluster, a.cluster, r.country),
+    p.tickets,
+    case
+      when p.cluster is null then 'no cluster'
+      when c.point is null then 'its cluster has no point'
+    end,
+    public.st_y(c.point), public.st_x(c.point), c.box
+  from places as p
+  cross join rules as r
+  left join clusters as c on c.cluster = p.cluster
+  left join tickets.cluster_aliases as a on a.alias = p.cluster
+  left join tickets.geo_locations as g on g.place = p.place and g.cluster = p.cluster
+  where tickets._is_due(g.status, g.verified, g.geom, g.fetched_at, r.ask_before)
+  order by g.status is not distinct from 'error', p.tickets desc, p.place, p.cluster;
+$$;
+
+comment on function tickets.locations_to_geocode() is
+  'The places of open and actionable tickets that a geocoder is to be asked for.';
+--! EndIncluded functions/tickets.locations_to_geocode.sql
+--! Included functions/tickets._judge_point.sql
+create or replace function tickets._judge_point(
+  p_point public.geometry,
+  p_near public.geometry,
+  p_country_code text
+)
+  returns text
+  language sql stable
+  set search_path = ''
+as $$
+  /*
+    Whether a geocoder's point is to be believed.
+
+    Takes      the point, the point of its cluster if it has one, and the country of which the
+               geocoder says it is, if it does.
+    Returns    `ok`; `rejected_far` where the point is outside of the country, or farther than
+               tickets.geocoding.max_distance from its cluster.
+  */
+  select case
+    when lower(p_country_code) <> s.country_code then 'rejected_far'
+    when not public.st_intersects(p_point, s.area) then 'rejected_far'
+    when public.st_distance(p_point::public.geography, p_near::public.geography) > s.max_distance
+      then 'rejected_far'
+    else 'ok'
+  end
+  from tickets.geocoding as s;
+$$;
+
+comment on function tickets._judge_point(public.geometry, public.geometry, text) is
+  'Whether a geocoder''s point is to be believed: ok or rejected_far.';
+--! EndIncluded functions/tickets._judge_point.sql
+--! Included functions/tickets.record_answer.sql
+create or replace function tickets.record_answer(
+  p_places text[],
+  p_clusters text[],
+  p_provider text,
+  p_query text,
+  p_outcome text,
+  p_latitude double precision default null,
+  p_longitude double precision default null,
+  p_country_code text default null
+)
+  returns table (place text, cluster text, status text, distance double precision)
+  language sql volatile security definer
+  set search_path = ''
+  -- Files that are being applied keep a gazetteer from changing, and an answer was paid for.
+  set lock_timeout = 0
+as $$
+  /*
+    Writes a geocoder's answer into the gazetteers; the tickets move with it.
+
+    Takes      the places and, at the same ones, the clusters that asked the question, a place being
+               NULL where it was for the cluster itself; provider and question; the outcome
+               (`found`, `no_match`, or `error` where there was no answer); of `found` the
+               coordinates and, if known, the code of the country.
+    Returns    a row a place or cluster written: the status it has now (`ok`, `no_match`,
+               `rejected_far`, `error`) and metres from its cluster's point.
+    Touches    tickets.geo_clusters, tickets.geo_locations, and by their triggers the tickets.
+
+    What a person has verified stays as it is, and so does an answer where there is none now.
+  */
+  with asked as (
+    select k.place, k.cluster, k.point,
+      case
+        when p_outcome = 'found' then tickets._judge_point(k.point, k.near, p_country_code)
+        else p_outcome
+      end as status,
+      public.st_distance(k.point::public.geography, k.near::public.geography) as distance
+    from (
+      select a.place collate "C" as place, a.cluster collate "C" as cluster,
+        case
+          when p_outcome = 'found'
+          then public.st_setsrid(public.st_makepoint(p_longitude, p_latitude), 4326)
+        end as point,
+        case when a.place is not null then tickets._cluster_point(a.cluster) end as near
+      from unnest(p_places, p_clusters) as a (place, cluster)
+    ) as k
+  ),
+  clusters as (
+    insert into tickets.geo_clusters as g (
+      cluster, geom, provider, query, status, attempts, fetched_at
+    )
+    select a.cluster, a.point, p_provider, p_query, a.status, 1, tickets._now()
+    from asked as a
+    where a.place is null
+    on conflict (cluster) do update set
+      geom = excluded.geom,
+      provider = excluded.provider,
+      query = excluded.query,
+      status = excluded.status,
+      attempts = g.attempts + 1,
+      fetched_at = excluded.fetched_at
+    where not g.verified and not (excluded.status = 'error' and g.geom is not null)
+    returning g.cluster
+  ),
+  locations as (
+    insert into tickets.geo_locations as g (
+      place, cluster, geom, provider, query, status, attempts, fetched_at
+    )
+    select a.place, a.cluster, a.point, p_provider, p_query, a.status, 1, tickets._now()
+    from asked as a
+    where a.place is not null
+    on conflict (place, cluster) do update set
+      geom = excluded.geom,
+      provider = excluded.provider,
+      query = excluded.query,
+      status = excluded.status,
+      attempts = g.attempts + 1,
+      fetched_at = excluded.fetched_at
+    where not g.verified and not (excluded.status = 'error' and g.geom is not null)
+    returning g.place, g.cluster
+  )
+  select a.place, a.cluster, a.status, a.distance
+  from asked as a
+  where a.place is null and a.cluster in (select c.cluster from clusters as c)
+    or (a.place, a.cluster) in (select l.place, l.cluster from locations as l);
+$$;
+
+comment on function tickets.record_answer(
+  text[], text[], text, text, text, double precision, double precision, text
+) is 'Writes a geocoder''s answer into the gazetteers; what a person has verified stays.';
+--! EndIncluded functions/tickets.record_answer.sql
+--! Included functions/tickets.reserve_request.sql
+create or replace function tickets.reserve_request(
+  p_service text,
+  p_per_second double precision
+)
+  returns table (wait_ms integer, quota_until timestamptz)
+  language plpgsql volatile security definer
+  set search_path = ''
+as $$
+/*
+  Reserves the next request to a geocoding service. The reservation is there for all runs once its
+  transaction has committed, and stays used whatever becomes of the run.
+
+  Takes      the service, and the requests a second that the caller wants; the limits of
+             tickets.geocoder_services count as well.
+  Returns    how many milliseconds to wait before the request; or, where the day's requests are
+             used up, until when they are. Days are those of UTC, as the providers count them.
+  Touches    tickets.geocoder_services, tickets.geocoder_requests.
+*/
+declare
+  v_service tickets.geocoder_services;
+  v_now constant timestamptz := tickets._now();
+  v_at timestamptz := v_now;
+  v_day timestamptz;
+begin
+  insert into tickets.geocoder_services (service) values (p_service) on conflict do nothing;
+  -- Whoever else wants one waits here for our commit.
+  select s.* into v_service from tickets.geocoder_services as s
+  where s.service = p_service
+  for update;
+
+  delete from tickets.geocoder_requests as r
+  where r.service = p_service
+    and r.due_at < least(date_trunc('day', v_now, 'UTC'), v_now - interval '1 minute');
+
+  v_at := greatest(
+    v_at,
+    v_service.paused_until,
+    (
+      select max(r.due_at) from tickets.geocoder_requests as r where r.service = p_service
+    ) + interval '1 second' / least(p_per_second, v_service.per_second),
+    (
+      select r.due_at from tickets.geocoder_requests as r
+      where r.service = p_service and v_service.per_minute is not null
+      order by r.due_at desc
+      offset v_service.per_minute - 1 limit 1
+    ) + interval '1 minute'
+  );
+  v_day := date_trunc('day', v_at, 'UTC');
+  if (
+    select count(*) from tickets.geocoder_requests as r
+    where r.service = p_service and r.due_at >= v_day
+  ) >= v_service.per_day
+  then
+    return query select null::integer, v_day + interval '1 day';
+    return;
+  end if;
+
+  insert into tickets.geocoder_requests (service, due_at) values (p_service, v_at);
+  return query
+    select ceil(extract(epoch from v_at - v_now) * 1000)::integer, null::timestamptz;
+end;
+$$;
+
+comment on function tickets.reserve_request(text, double precision) is
+  'Reserves the next request to a geocoding service and returns how long to wait for it.';
+--! EndIncluded functions/tickets.reserve_request.sql
+--! Included functions/tickets.pause_requests.sql
+create or replace function tickets.pause_requests(p_service text, p_wait_ms integer)
+  returns void
+  language sql volatile security definer
+  set search_path = ''
+as $$
+  /*
+    Lets no run ask a geocoding service for a while, because it said so or is in trouble.
+  */
+  update tickets.geocoder_services as s
+  set paused_until = greatest(
+    s.paused_until, tickets._now() + p_wait_ms * interval '1 millisecond'
+  )
+  where s.service = p_service;
+$$;
+
+comment on function tickets.pause_requests(text, integer) is
+  'Lets no run ask a geocoding service for a while.';
+--! EndIncluded functions/tickets.pause_requests.sql
+--! Included functions/tickets._no_such_place.sql
+create or replace function tickets._no_such_place(p_cluster text, p_place text)
+  returns void
+  language plpgsql stable
+  set search_path = ''
+as $$
+/*
+  Raises     TK052, always: neither a gazetteer nor a ticket has this cluster, or place in it.
+*/
+begin
+  raise exception using
+    errcode = 'TK052',
+    message = case
+      when p_place is null then format('there is no cluster %L', p_cluster)
+      else format('there is no place %L in cluster %L', p_place, p_cluster)
+    end,
+    detail = 'Names count to the letter; a place is one that tickets.clean_place() has cleaned.',
+    hint = 'Look it up: select cluster, place from tickets.geo_review';
+end;
+$$;
+
+comment on function tickets._no_such_place(text, text) is
+  'Raises TK052: there is no such cluster, or no such place in it.';
+--! EndIncluded functions/tickets._no_such_place.sql
+--! Included functions/tickets.verify_place.sql
+create or replace function tickets.verify_place(p_cluster text, p_place text default null)
+  returns void
+  language plpgsql volatile
+  set search_path = ''
+as $$
+/*
+  A person says that the point of a place is right; of the cluster itself where no place is named.
+  It places tickets from now on, also where it was refused as too far, and is never asked for again.
+
+  Raises     TK052 there is no such place, TK054 it has no point.
+  Touches    tickets.geo_clusters or tickets.geo_locations, and by their triggers the tickets.
+*/
+declare
+  v_has_point boolean;
+begin
+  if p_place is null then
+    update tickets.geo_clusters as g set verified = g.geom is not null
+    where g.cluster = p_cluster
+    returning g.verified into v_has_point;
+  else
+    update tickets.geo_locations as g set verified = g.geom is not null
+    where g.cluster = p_cluster and g.place = p_place
+    returning g.verified into v_has_point;
+  end if;
+  if v_has_point is null then
+    perform tickets._no_such_place(p_cluster, p_place);
+  elsif not v_has_point then
+    raise exception using
+      errcode = 'TK054',
+      message = format('%s has no point that could be verified',
+        concat_ws(', ', p_place, p_cluster)),
+      detail = 'No geocoder has found it.',
+      hint = 'Say where it is: select tickets.correct_place(p_cluster => …, p_lat => …, '
+        || 'p_lng => …); or that nobody needs to ask any more: select tickets.reject_place(…)';
+  end if;
+end;
+$$;
+
+comment on function tickets.verify_place(text, text) is
+  'A person says that the point of a place, or of a cluster, is right.';
+--! EndIncluded functions/tickets.verify_place.sql
+--! Included functions/tickets.correct_place.sql
+create or replace function tickets.correct_place(
+  p_cluster text,
+  p_lat double precision,
+  p_lng double precision,
+  p_place text default null
+)
+  returns void
+  language plpgsql volatile
+  set search_path = ''
+as $$
+/*
+  A person says where a place is; the cluster itself where no place is named. It counts as verified.
+  Serves also those that no geocoder was asked for yet, as long as a ticket names them. What was
+  found of a cluster's places is judged anew, by its distance from where the cluster is now.
+
+  Takes      degrees (WGS 84).
+  Raises     TK052 there is no such place, TK053 coordinates that are none, or outside of
+             tickets.geocoding.area.
+  Touches    tickets.geo_clusters or tickets.geo_locations, and by their triggers the tickets.
+*/
+declare
+  v_point public.geometry;
+begin
+  if p_lat between -90 and 90 and p_lng between -180 and 180 then
+    v_point := public.st_setsrid(public.st_makepoint(p_lng, p_lat), 4326);
+  end if;
+  if v_point is null
+    or not (select public.st_intersects(v_point, s.area) from tickets.geocoding as s)
+  then
+    raise exception using
+      errcode = 'TK053',
+      message = format('latitude %s, longitude %s cannot be right',
+        coalesce(p_lat::text, 'NULL'), coalesce(p_lng::text, 'NULL')),
+      detail = (
+        select format('%s lies between latitude %s and %s, longitude %s and %s.', s.country,
+          public.st_ymin(s.area), public.st_ymax(s.area),
+          public.st_xmin(s.area), public.st_xmax(s.area))
+        from tickets.geocoding as s
+      ),
+      hint = 'Latitude comes first. Should the area be too small: update tickets.geocoding';
+  end if;
+
+  if p_place is null then
+    insert into tickets.geo_clusters as g (cluster, geom, provider, status, fetched_at, verified)
+    select p_cluster, v_point, 'manual', 'ok', tickets._now(), true
+    where exists (select from tickets.geo_clusters as k where k.cluster = p_cluster)
+      or exists (select from tickets.ticket as t where t.cluster = p_cluster)
+      or exists (select from tickets.cluster_aliases as a where a.cluster = p_cluster)
+    on conflict (cluster) do update set
+      geom = excluded.geom,
+      provider = excluded.provider,
+      status = excluded.status,
+      fetched_at = excluded.fetched_at,
+      verified = excluded.verified;
+  else
+    insert into tickets.geo_locations as g (
+      place, cluster, geom, provider, status, fetched_at, verified
+    )
+    select p_place, p_cluster, v_point, 'manual', 'ok', tickets._now(), true
+    where exists (
+        select from tickets.geo_locations as k
+        where k.place = p_place and k.cluster = p_cluster
+      )
+      or exists (
+        select from tickets.ticket as t
+        where t.cluster = p_cluster
+          and tickets.clean_place(t.location_name) collate "C" = p_place
+      )
+    on conflict (place, cluster) do update set
+      geom = excluded.geom,
+      provider = excluded.provider,
+      status = excluded.status,
+      fetched_at = excluded.fetched_at,
+      verified = excluded.verified;
+  end if;
+  if not found then
+    perform tickets._no_such_place(p_cluster, p_place);
+  end if;
+
+  if p_place is null then
+    update tickets.geo_locations as l
+    set status = tickets._judge_point(l.geom, tickets._cluster_point(l.cluster), null)
+    where l.geom is not null and not l.verified
+      and (
+        l.cluster = p_cluster
+        or l.cluster in (
+          select a.alias from tickets.cluster_aliases as a where a.cluster = p_cluster
+        )
+      )
+      and l.status <> tickets._judge_point(l.geom, tickets._cluster_point(l.cluster), null);
+  end if;
+end;
+$$;
+
+comment on function tickets.correct_place(text, double precision, double precision, text) is
+  'A person says where a place, or a cluster, is.';
+--! EndIncluded functions/tickets.correct_place.sql
+--! Included functions/tickets.reject_place.sql
+create or replace function tickets.reject_place(p_cluster text, p_place text default null)
+  returns void
+  language plpgsql volatile
+  set search_path = ''
+as $$
+/*
+  A person says that the point of a place is wrong, and that a geocoder would not do better; of the
+  cluster itself where no place is named. It places no ticket any more and is never asked for again.
+
+  Raises     TK052 there is no such place.
+  Touches    tickets.geo_clusters or tickets.geo_locations, and by their triggers the tickets.
+*/
+begin
+  if p_place is null then
+    update tickets.geo_clusters as g set geom = null, status = 'no_match', verified = true
+    where g.cluster = p_cluster;
+  else
+    update tickets.geo_locations as g set geom = null, status = 'no_match', verified = true
+    where g.cluster = p_cluster and g.place = p_place;
+  end if;
+  if not found then
+    perform tickets._no_such_place(p_cluster, p_place);
+  end if;
+end;
+$$;
+
+comment on function tickets.reject_place(text, text) is
+  'A person says that the point of a place, or of a cluster, is wrong and not to be asked for.';
+--! EndIncluded functions/tickets.reject_place.sql
+--! Included views/tickets.geo_review.sql
+create or replace view tickets.geo_review as
+with open_tickets as (
+  -- tickets.clean_place() written out: a view calls functions with the rights of whoever reads it.
+  select t.cluster collate "C" as cluster,
+    btrim(regexp_replace(
+      case
+        when c.codes is null then t.location_name
+        else regexp_replace(t.location_name, '(?<![A-Za-z0-9])(?:' || c.codes || ')', ' ', 'gi')
+      end,
+      '[_ \t\r\n]+', ' ', 'g'
+    )) collate "C" as place,
+    count(*)::integer as tickets
+  from tickets.ticket as t
+  cross join (
+    select string_agg(p.pattern, '|' order by length(p.pattern) desc, p.code) as codes
+    from tickets.place_codes as p
+  ) as c
+  where t.is_open
+  group by 1, 2
+)
+select r.kind, r.cluster, r.place, r.status, r.tickets,
+  public.st_y(r.geom) as latitude,
+  public.st_x(r.geom) as longitude,
+  round(r.distance::numeric / 1000, 1) as distance_km,
+  r.provider, r.query, r.attempts, r.fetched_at,
+  case
+    when r.geom is not null then
+      format('https://www.openstreetmap.org/?mlat=%1$s&mlon=%2$s#map=15/%1$s/%2$s',
+        round(public.st_y(r.geom)::numeric, 6), round(public.st_x(r.geom)::numeric, 6))
+  end as map
+from (
+  select 'cluster' as kind, g.cluster, null::text collate "C" as place, g.geom,
+    null::double precision as distance, g.status, g.provider, g.query, g.attempts, g.fetched_at,
+    coalesce((
+      select sum(o.tickets) from open_tickets as o
+      where o.cluster = g.cluster
+        or o.cluster in (
+          select a.alias from tickets.cluster_aliases as a where a.cluster = g.cluster
+        )
+    ), 0)::integer as tickets
+  from tickets.geo_clusters as g
+  where not g.verified
+  union all
+  select 'location', g.cluster, g.place, g.geom,
+    public.st_distance(
+      g.geom::public.geography, coalesce(c.used_geom, behind.used_geom)::public.geography
+    ),
+    g.status, g.provider, g.query, g.attempts,
+    g.fetched_at, coalesce(o.tickets, 0)
+  from tickets.geo_locations as g
+  left join open_tickets as o on o.cluster = g.cluster and o.place = g.place
+  left join tickets.geo_clusters as c on c.cluster = g.cluster
+  left join tickets.cluster_aliases as a on a.alias = g.cluster
+  left join tickets.geo_clusters as behind on behind.cluster = a.cluster
+  where not g.verified
+) as r
+order by r.tickets desc, r.cluster, r.place nulls first;
+
+comment on view tickets.geo_review is
+  'Places and clusters that are in a gazetteer and that no person has verified.';
+comment on column tickets.geo_review.kind is 'cluster or location.';
+comment on column tickets.geo_review.cluster is 'Cluster.';
+comment on column tickets.geo_review.place is 'Place in the cluster; NULL for the cluster itself.';
+comment on column tickets.geo_review.status is
+  'ok; rejected_far: too far from its cluster or abroad; no_match; error: no answer.';
+comment on column tickets.geo_review.tickets is
+  'Open tickets that name it; of a cluster also those that name it by an alias.';
+comment on column tickets.geo_review.latitude is 'Latitude of the point that was found.';
+comment on column tickets.geo_review.longitude is 'Longitude of the point that was found.';
+comment on column tickets.geo_review.distance_km is 'Kilometres from the point of its cluster.';
+comment on column tickets.geo_review.provider is 'Who answered.';
+comment on column tickets.geo_review.query is 'What was asked.';
+comment on column tickets.geo_review.attempts is 'How often it was asked.';
+comment on column tickets.geo_review.fetched_at is 'When it was last asked.';
+comment on column tickets.geo_review.map is 'Where to look at the point; NULL where there is none.';
+--! EndIncluded views/tickets.geo_review.sql
 
 comment on column tickets.daily_snapshot.captured_at is 'When a run last found it so.';
 

@@ -78,7 +78,7 @@ export async function dashboard(
 }
 
 /** Calls a function of the schema reporting, and returns its JSON as the text that it is. */
-export async function call(client: ClientBase, name: string, args: Arguments): Promise<string> {
+async function call(client: ClientBase, name: string, args: Arguments): Promise<string> {
   const names = Object.keys(args);
   const list = names.map((argument, index) => `${argument} => $${index + 1}`).join(", ");
   const { rows } = await client.query<{ result: string }>(
@@ -136,6 +136,6 @@ function assertGeoJson(text: string, { features }: FeatureCollection): void {
   );
 }
 
-export function byBytes(one: string, other: string): number {
+function byBytes(one: string, other: string): number {
   return Buffer.compare(Buffer.from(one), Buffer.from(other));
 }
