@@ -1,6 +1,6 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type DatasetOverview, overview } from "../api.ts";
+import * as api from "../api.ts";
 import { type Database, openDatabase } from "../database.ts";
 import { type ExitCode, exitCodes } from "../errors.ts";
 import { type IngestResult, ingest } from "../ingest.ts";
@@ -14,6 +14,10 @@ import { summary } from "../summary.ts";
 
 const FOLDER = "fleettickets-demo";
 const SEED = 20260615;
+const CLUSTER_POINTS = new URL("../../migrations/seeds/clusters.sql", import.meta.url);
+const PLACES = 12;
+// When the last sample export is a few minutes old.
+const NOW = "2026-06-15 08:05:00+03";
 const datasets = ["inc", "crq"] as const;
 
 // What a bucket behind a failing gateway ends up with, sooner or later.
@@ -59,9 +63,20 @@ async function runDemo({ config, log }: Session, asJson: boolean): Promise<ExitC
     tell("\n$ fleettickets ingest all --apply      # once more\n");
     const second = await ingestAll(db, store, log);
     tell(summary(second));
-    const datasetsNow = await overview(db);
-    tell(`\nWhat the database holds now:\n\n${overviewTable(datasetsNow)}\n\n${whatNext()}`);
-    if (asJson) printJson({ first, second, overview: datasetsNow, exit_code: exitCodes.done });
+    const overview = await api.overview(db);
+    tell(`\nWhat the database holds now:\n\n${overviewTable(overview)}`);
+
+    tell(
+      `\nGiving clusters their points, and ${PLACES} places invented ones. The tickets follow …`,
+    );
+    await api.runScript(db, await readFile(CLUSTER_POINTS, "utf8"));
+    await api.inventPlaces(db, PLACES);
+    await api.stopClock(db, NOW);
+    const headlines = await api.headlines(db);
+    const map = await api.mapSummary(db);
+    tell(`\nWhat the dashboards say, as of ${NOW}:\n\n${headlinesTable(headlines)}`);
+    tell(`\nOn the map: ${mapLine(map)}\n\n${whatNext()}`);
+    if (asJson) printJson({ first, second, overview, headlines, map, exit_code: exitCodes.done });
     return exitCodes.done;
   } finally {
     store.close();
@@ -103,26 +118,67 @@ async function ingestAll(db: Database, store: Store, log: Logger): Promise<Inges
   return results;
 }
 
-function overviewTable(rows: readonly DatasetOverview[]): string {
+function overviewTable(rows: readonly api.DatasetOverview[]): string {
   const titles = [
     "tickets",
     "open",
     "closed",
-    "located",
     "closures",
     "status changes",
     "rejected rows",
     "values that did not cast",
   ] as const;
+  return numbersTable(
+    titles,
+    rows.map((r) => [
+      r.dataset.toUpperCase(),
+      ...[r.tickets, r.open, r.closed, r.closures],
+      ...[r.status_changes, r.rejected_rows, r.bad_values],
+    ]),
+  );
+}
+
+function headlinesTable(rows: readonly api.Headlines[]): string {
+  const titles = [
+    "open",
+    "actionable",
+    "within SLA",
+    "at risk",
+    "breached",
+    "closed",
+    "median repair",
+    "located",
+  ] as const;
+  return numbersTable(
+    titles,
+    rows.map((r) => [
+      r.dataset.toUpperCase(),
+      ...[r.open_total, r.open_actionable, r.open_within, r.open_at_risk, r.open_breached],
+      r.closed_in_window,
+      r.mttr_median_minutes === null ? "" : `${(r.mttr_median_minutes / 60).toFixed(1)} h`,
+      r.located_pct === null ? "" : `${r.located_pct} %`,
+    ]),
+  );
+}
+
+function numbersTable(
+  titles: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): string {
   return table(
     [{ title: "", align: "left" }, ...titles.map((title) => ({ title, align: "right" as const }))],
-    rows.map((r) =>
-      [
-        r.dataset.toUpperCase(),
-        ...[r.tickets, r.open, r.closed, r.located, r.closures],
-        ...[r.status_changes, r.rejected_rows, r.bad_values],
-      ].map(String),
-    ),
+    rows.map((row) => row.map(String)),
+  );
+}
+
+function mapLine({
+  total,
+  located,
+  by_geo_source: { feed = 0, location = 0, cluster = 0 },
+}: Awaited<ReturnType<typeof api.mapSummary>>): string {
+  return (
+    `${located} of ${total} tickets, ${cluster} at their cluster, ${location} at their place, ` +
+    `${feed} at coordinates of their own`
   );
 }
 
@@ -132,6 +188,9 @@ function whatNext(): string {
   The exports are in ${FOLDER}/automations. Load one of them by hand, as a dry run:
     DATABASE_URL=pglite:${FOLDER}/db npx fleettickets ingest inc --csv \\
       ${FOLDER}/automations/inc/changes/2026-06-15T08-00-00.csv
+
+  Ask for a dashboard, or for what is to be geocoded:
+    DATABASE_URL=pglite:${FOLDER}/db npx fleettickets geocode locations
 
   Do the real thing: copy .env.example to .env, name your database and your bucket in it, then
     npx fleettickets migrate
