@@ -6,6 +6,8 @@ import { doctorCommand } from "./commands/doctor.ts";
 import { geocodeCommand } from "./commands/geocode.ts";
 import { ingestCommand } from "./commands/ingest.ts";
 import { migrateCommand } from "./commands/migrate.ts";
+import { previewCommand } from "./commands/preview.ts";
+import { reportCommand } from "./commands/report.ts";
 import { retryCommand } from "./commands/retry.ts";
 import { statusCommand } from "./commands/status.ts";
 import { parseDuration } from "./duration.ts";
@@ -112,6 +114,29 @@ export function createProgram(): Command {
 
   define(
     program,
+    "preview",
+    "show tickets, numbers and charts on a page of this machine, read-only",
+    "fleettickets preview --port 8080",
+  )
+    .option("--port <n>", "port to listen on, 0 for any that is free", port, 4700)
+    .option("--host <address>", "address to listen on", "127.0.0.1")
+    .action(previewCommand);
+
+  define(
+    program,
+    "report",
+    "write the same page as one HTML file with its data inside",
+    "fleettickets report --out tickets.html --dataset inc --window 30d",
+  )
+    .requiredOption("--out <file>", "file to write")
+    .option("--dataset <name>", "one dataset instead of all")
+    .option("--cluster <name>", "one cluster instead of all")
+    .option("--status <status>", "tickets on the map: open, closed or all (default: open)")
+    .option("--window <window>", "24h, 7d, 30d, all or an interval (default: 7d)")
+    .action(reportCommand);
+
+  define(
+    program,
     "demo",
     "do the whole job here and now: embedded database, embedded object store, sample exports",
     "fleettickets demo",
@@ -145,6 +170,13 @@ function seconds(text: string): number {
   const parsed = parseDuration(text);
   if (parsed === undefined) throw new InvalidArgumentError("It takes a time such as 90m, 2h, 1d.");
   return parsed;
+}
+
+function port(text: string): number {
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) {
+    throw new InvalidArgumentError("It takes a number from 0 to 65535.");
+  }
+  return Number(text);
 }
 
 function positiveInteger(text: string): number {

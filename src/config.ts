@@ -39,6 +39,8 @@ export interface Config {
   readonly geocoder: GeocoderConfig | undefined;
   readonly limits: TimeLimits;
   readonly logLevel: LogLevel;
+  /** The MapLibre style of the preview's map; undefined for one that needs no other server. */
+  readonly previewStyleUrl: string | undefined;
 }
 
 /** What a command line may override of the environment. */
@@ -94,6 +96,7 @@ export function inspectConfig(
       statementMs: readSeconds(env, "STATEMENT_TIMEOUT", 900, problems),
     },
     logLevel: readLogLevel(env, flags, problems),
+    previewStyleUrl: readStyleUrl(env, problems),
   };
   return { config: Object.freeze(config), problems };
 }
@@ -212,6 +215,16 @@ function isBaseAddress(text: string): boolean {
   if (!/^https?:\/\//.test(text) || !URL.canParse(text)) return false;
   const { username, password, search, hash } = new URL(text);
   return `${username}${password}${search}${hash}` === "";
+}
+
+function readStyleUrl(env: Environment, problems: string[]): string | undefined {
+  const url = env["PREVIEW_STYLE_URL"] || undefined;
+  if (url !== undefined && (!/^https?:\/\//.test(url) || !URL.canParse(url))) {
+    problems.push(
+      "PREVIEW_STYLE_URL is no address: set it to a MapLibre style, https://host/style.json",
+    );
+  }
+  return url;
 }
 
 function readSeconds(

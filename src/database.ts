@@ -44,6 +44,12 @@ export async function inTransaction<T>(db: Database, work: () => Promise<T>): Pr
   return endWith(db, "commit", "rollback", work);
 }
 
+/** Runs `work` in a transaction that can write nothing, and in which all it reads fits together. */
+export async function inReadOnlyTransaction<T>(db: Database, work: () => Promise<T>): Promise<T> {
+  await db.query("begin isolation level repeatable read, read only");
+  return endWith(db, "commit", "rollback", work);
+}
+
 /** Runs `work` in a part of a transaction that is undone alone when it throws. */
 export async function inSavepoint<T>(db: Database, work: () => Promise<T>): Promise<T> {
   await db.query("savepoint file");

@@ -132,7 +132,10 @@ function hintFor(sqlState: string): string | undefined {
   }
   if (sqlState.startsWith("28")) return "Mend the user or the password in DATABASE_URL";
   if (sqlState === "42501") {
-    return "The user of DATABASE_URL must be a member of fleettickets_loader";
+    return (
+      "The user of DATABASE_URL must be a member of fleettickets_loader, " +
+      "or of fleettickets_reader to preview and report"
+    );
   }
   if (sqlState === "55P03")
     return "Another session holds a lock on a table: end it, then run again";

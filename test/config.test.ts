@@ -36,6 +36,7 @@ describe("the configuration", () => {
       geocoder: undefined,
       limits: { stallMs: 60_000, statementMs: 900_000 },
       logLevel: "info",
+      previewStyleUrl: undefined,
     };
     assert.deepEqual(readConfig(good, {}, everything), expected);
   });
@@ -51,6 +52,7 @@ describe("the configuration", () => {
       STALL_TIMEOUT: "0.5",
       STATEMENT_TIMEOUT: "3600",
       LOG_LEVEL: "debug",
+      PREVIEW_STYLE_URL: "https://tiles.example/style.json",
     };
     const expected: Config = {
       databaseUrl: "pglite:data/db",
@@ -63,6 +65,7 @@ describe("the configuration", () => {
       geocoder: undefined,
       limits: { stallMs: 500, statementMs: 3_600_000 },
       logLevel: "debug",
+      previewStyleUrl: "https://tiles.example/style.json",
     };
     assert.deepEqual(readConfig(env, {}, everything), expected);
   });
@@ -80,7 +83,7 @@ describe("the configuration", () => {
   test("takes an empty variable for one that is not set", () => {
     const names = [
       ...["RUSTFS_BUCKET", "RUSTFS_REGION", "RUSTFS_ACCESS_KEY", "RUSTFS_SECRET_KEY"],
-      ...["STALL_TIMEOUT", "STATEMENT_TIMEOUT", "LOG_LEVEL"],
+      ...["STALL_TIMEOUT", "STATEMENT_TIMEOUT", "LOG_LEVEL", "PREVIEW_STYLE_URL"],
     ];
     const empty = Object.fromEntries(names.map((name) => [name, ""]));
     assert.deepEqual(
@@ -107,10 +110,12 @@ describe("the configuration", () => {
       STALL_TIMEOUT: "soon",
       STATEMENT_TIMEOUT: "-1",
       LOG_LEVEL: "loud",
+      PREVIEW_STYLE_URL: "file:///style.json",
     };
     assert.deepEqual(problems(env, everything), [
       "DATABASE_URL",
       "LOG_LEVEL",
+      "PREVIEW_STYLE_URL",
       "RUSTFS_ACCESS_KEY",
       "RUSTFS_ENDPOINT",
       "STALL_TIMEOUT",

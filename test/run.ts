@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { migrate } from "../src/migrate.ts";
 import { embeddedUrl } from "./harness/embedded.ts";
+import { installBrowserIfMissing } from "./harness/find-browser.ts";
 import { PostgresMissing, installPostgresIfMissing } from "./harness/find-postgres.ts";
 import { guardedFolder } from "./harness/guarded-folder.ts";
 import { createTemplate, dropTemplate, startCluster } from "./harness/postgres.ts";
@@ -44,6 +45,7 @@ async function main(): Promise<number> {
     const files = testFiles(positionals);
     if (values.s3 !== undefined) await useS3Server(values.s3);
     await usePostgres();
+    if (files.some(usesBrowser)) installBrowserIfMissing();
     if (files.some(usesEmbeddedDatabase)) await useEmbeddedTemplate();
     return await runTests(files);
   } catch (error) {
@@ -101,6 +103,10 @@ async function startThrowAwayServer(): Promise<string> {
 // Building the embedded template takes longer than most test files: only for those that use it.
 function usesEmbeddedDatabase(file: string): boolean {
   return readFileSync(file, "utf8").includes("harness/embedded.ts");
+}
+
+function usesBrowser(file: string): boolean {
+  return readFileSync(file, "utf8").includes("harness/browser.ts");
 }
 
 async function useEmbeddedTemplate(): Promise<void> {
