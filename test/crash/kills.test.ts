@@ -9,6 +9,7 @@ import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Client } from "pg";
 import { pino } from "pino";
 import { migrate } from "../../src/migrate.ts";
 import { type CliResult, describeRun } from "../harness/cli.ts";
@@ -83,6 +84,7 @@ describe("kill -9 at a step of a run leaves whole files, and the next runs compl
   for (const row of rowsOfKills()) {
     const names = row.map(({ victim, step }) => `${victim} ${step.name}`).join("; ");
     test(names, async (t) => {
+      await serverIsUp(cluster.url);
       const stage = await setStage(t, exports);
       for (const kill of row) await killAt(stage, kill);
       await assertPlainRunCompletes(stage, reference, said(names));
@@ -99,6 +101,7 @@ describe("kill -9 at any moment leaves whole files, and the next runs complete:"
       share: random(),
     }));
     test(`${chosen.map(({ victim }) => victim).join(", ")} (row ${row})`, async (t) => {
+      await serverIsUp(cluster.url);
       const stage = await setStage(t, exports);
       for (const { victim, share } of chosen) await killAfter(stage, victim, share);
       await assertPlainRunCompletes(stage, reference, said(`row ${row} of random kills`));
@@ -109,6 +112,7 @@ describe("kill -9 at any moment leaves whole files, and the next runs complete:"
 // Where the staging table was truncated in it, PostgreSQL does not get over it: what is left of the
 // rolled-back file on the disk keeps the crash recovery from making it again.
 test("a server killed right after a dry run was rolled back starts again", async (t) => {
+  await serverIsUp(cluster.url);
   const stage = await setStage(t, exports);
   const isRollback = ({ text }: Message) => text.toLowerCase() === "rollback";
   const asked = stage.tap.holdAt(isRollback);
@@ -185,17 +189,29 @@ async function killAfter(stage: Stage, victim: Victim, share: number): Promise<v
 async function kill(stage: Stage, victim: Victim, run: RunningCli): Promise<void> {
   if (victim === "server") await cluster.kill9();
   else if (victim === "loader") run.child.kill("SIGKILL");
-  else killBackend(stage);
+  else await killBackend(stage);
 }
 
-function killBackend({ tap }: Stage): void {
+/** Kills it, and waits until the server has noticed: it then ends all other sessions, too. */
+async function killBackend({ tap }: Stage): Promise<void> {
   const pid = tap.backendPid();
   assert.ok(pid, "there is no backend to kill");
+  const bystander = await connectTo(cluster.url);
+  const noticed = new Promise((resolve) => bystander.once("end", resolve));
   try {
     process.kill(pid, "SIGKILL");
+    await noticed;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    await bystander.end();
   }
+}
+
+async function connectTo(url: string): Promise<Client> {
+  const client = new Client({ connectionString: url });
+  client.on("error", () => undefined); // it ends with its server
+  await client.connect();
+  return client;
 }
 
 /** Waits until the run has ended and the server is up, and looks at what they have left. */
