@@ -36,6 +36,7 @@ const victims = ["loader", "backend", "server"] as const;
 const KILLS_IN_A_ROW = 6;
 const RANDOM_KILLS_IN_A_ROW = 3;
 const RESTART_LIMIT_MS = 30_000;
+const NOTICE_LIMIT_MS = 2_000;
 
 type Victim = (typeof victims)[number];
 
@@ -143,6 +144,8 @@ function rowsOfKills(): Kill[][] {
       })),
   );
   const chosen = shuffled(all, mixing).slice(0, kills);
+  // First, so that they come into different rows.
+  chosen.sort((a, b) => Number(b.step.isOnce ?? false) - Number(a.step.isOnce ?? false));
   const rows = Math.ceil(chosen.length / KILLS_IN_A_ROW);
   return Array.from({ length: rows }, (_, row) =>
     inOrder(chosen.filter((_kill, index) => index % rows === row)),
@@ -200,9 +203,11 @@ async function killBackend({ tap }: Stage): Promise<void> {
   const noticed = new Promise((resolve) => bystander.once("end", resolve));
   try {
     process.kill(pid, "SIGKILL");
-    await noticed;
+    // One that was leaving anyway is not noticed.
+    await Promise.race([noticed, sleep(NOTICE_LIMIT_MS)]);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  } finally {
     await bystander.end();
   }
 }

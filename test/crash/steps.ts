@@ -9,6 +9,8 @@ export interface Step {
   name: string;
   /** Where in a row of kills it belongs: some files, or all of them, are done when it comes. */
   when: "early" | "any" | "late";
+  /** Whether a row of kills can meet it but once, because a kill there leaves it done. */
+  isOnce?: boolean;
   /** Resolves when the run stands there, with what to do once the kill is done. */
   reach: (stage: Stage) => Promise<() => void>;
   /** How a run may end whose database was killed here. */
@@ -41,9 +43,12 @@ export const steps: readonly Step[] = [
   ),
   inDatabase("committed, unanswered", nextAfter(sends("tickets.apply_file("), gets("commit"))),
   early(inDatabase("before a refusal is written", sends("tickets.refuse_file("))),
-  early(
-    inDatabase("refused, unanswered", nextAfter(sends("tickets.refuse_file("), gets("commit"))),
-  ),
+  {
+    ...early(
+      inDatabase("refused, unanswered", nextAfter(sends("tickets.refuse_file("), gets("commit"))),
+    ),
+    isOnce: true,
+  },
   inStore("after commit, before the archive copy", "copy", { does: "reset" }),
   inStore("copied, unverified", "head", { key: /processed/, following: "copy" }),
   inStore("after the archive copy, before delete", "delete", { does: "reset" }),
