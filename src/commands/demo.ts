@@ -185,11 +185,15 @@ function mapLine({
 function whatNext(): string {
   return `What to try next:
 
+  Look at the map and the charts (the exports are of June 2026, so ask for all of time):
+    DATABASE_URL=pglite:${FOLDER}/db npx fleettickets preview
+    http://127.0.0.1:4700/?status=all&window=all
+
   The exports are in ${FOLDER}/automations. Load one of them by hand, as a dry run:
     DATABASE_URL=pglite:${FOLDER}/db npx fleettickets ingest inc --csv \\
       ${FOLDER}/automations/inc/changes/2026-06-15T08-00-00.csv
 
-  Ask for a dashboard, or for what is to be geocoded:
+  See what a geocoder would be asked for:
     DATABASE_URL=pglite:${FOLDER}/db npx fleettickets geocode locations
 
   Do the real thing: copy .env.example to .env, name your database and your bucket in it, then
