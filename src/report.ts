@@ -10,7 +10,7 @@ import {
 import type { Config } from "./config.ts";
 
 /** What a report may carry of tickets, in characters of JSON: more is slow to open and to mail. */
-export const REPORT_LIMIT = 25_000_000;
+const REPORT_LIMIT = 25_000_000;
 
 /**
  * Reads what a report is to carry.
