@@ -104,13 +104,13 @@ describe("the page", { skip }, () => {
       ["Closed and created in", "30 days", "?dataset=inc&cluster=Embakasi&status=all&window=30d"],
     ] as const) {
       await page.getByLabel(label, { exact: true }).selectOption({ label: option });
-      assert.equal(new URL(page.url()).search, query);
+      await page.waitForURL(({ search }) => search === query, { waitUntil: "commit" });
       await shows(page, await numbersOf(database, query));
       queries.push(query);
     }
     for (const query of queries.reverse().slice(1)) {
       await page.goBack();
-      assert.equal(new URL(page.url()).search, query);
+      await page.waitForURL(({ search }) => search === query, { waitUntil: "commit" });
       await shows(page, await numbersOf(database, query));
     }
     assertQuiet(watched);
