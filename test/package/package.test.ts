@@ -41,9 +41,11 @@ test("the package has what runs, and nothing else", () => {
   const kinds = [
     /^(package\.json|README\.md|LICENSE)$/,
     /^dist\/[\w/-]+\.js$/,
+    /^dist\/preview\/page\.css$/,
     /^src\/fleettickets\.js$/,
     /^migrations\/committed\/\d{6}[\w-]*\.sql$/,
     /^migrations\/fixtures\/grants\.sql$/,
+    /^migrations\/seeds\/\w+\.sql$/,
   ];
   const paths = packed.files.map(({ path }) => path);
   assert.deepEqual(
