@@ -9,7 +9,7 @@ import { pino } from "pino";
 import type { Browser } from "playwright-core";
 import { openDatabase } from "../src/database.ts";
 import { startEmbeddedS3 } from "../src/embedded-s3.ts";
-import { ingest } from "../src/ingest.ts";
+import { everyNewFile, ingest } from "../src/ingest.ts";
 import { migrate } from "../src/migrate.ts";
 import { loadBundle } from "../src/preview-bundle.ts";
 import { startPreview } from "../src/preview-server.ts";
@@ -84,17 +84,12 @@ async function servePage(): Promise<string> {
       await db.query("select set_config('tickets.now', $1, false)", [
         new Date(file.exportedAt.getTime() + 12 * 60_000).toISOString(),
       ]);
-      const result = await ingest(
-        {
-          dataset,
-          apply: true,
-          source: { from: "changes" },
-          reseed: false,
-          archive: true,
-          maxFiles: Infinity,
-        },
-        { db, store, log, shouldStop: () => false },
-      );
+      const result = await ingest(everyNewFile(dataset), {
+        db,
+        store,
+        log,
+        shouldStop: () => false,
+      });
       if (result.error !== null) throw new Error(result.error.message);
     }
   }

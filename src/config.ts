@@ -85,12 +85,7 @@ export function inspectConfig(
   const config = {
     databaseUrl: readDatabaseUrl(env, needs.includes("database"), problems),
     bucket: readBucket(env, flags, needs, problems),
-    geocoder: readGeocoder(
-      env,
-      needs.includes("geocoder"),
-      needs.includes("geocoder if named"),
-      problems,
-    ),
+    geocoder: readGeocoder(env, needs, problems),
     limits: {
       stallMs: readSeconds(env, "STALL_TIMEOUT", 60, problems),
       statementMs: readSeconds(env, "STATEMENT_TIMEOUT", 900, problems),
@@ -169,14 +164,15 @@ function readBucket(
 
 function readGeocoder(
   env: Environment,
-  isNeeded: boolean,
-  isNeededIfNamed: boolean,
+  needs: readonly Part[],
   problems: string[],
 ): GeocoderConfig | undefined {
   const name = env["GEOCODER_PROVIDER"] || undefined;
   const apiKey = env["GEOCODER_API_KEY"] ?? "";
   keepSecret(apiKey);
-  if (!isNeeded && !(isNeededIfNamed && name !== undefined)) return undefined;
+  const isNeeded =
+    needs.includes("geocoder") || (needs.includes("geocoder if named") && name !== undefined);
+  if (!isNeeded) return undefined;
 
   const cure = `set it to one of ${providerNames.join(", ")}`;
   const provider = providerNames.find((known) => known === name);

@@ -38,6 +38,18 @@ export interface IngestOptions {
   maxFiles: number;
 }
 
+/** The run that cron makes of a dataset: all new change files, for real, into the archive. */
+export function everyNewFile(dataset: string): IngestOptions {
+  return {
+    dataset,
+    apply: true,
+    source: { from: "changes" },
+    reseed: false,
+    archive: true,
+    maxFiles: Infinity,
+  };
+}
+
 /** What a run needs. */
 export interface IngestTools {
   db: Database;

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import * as api from "../api.ts";
 import { type Database, openDatabase } from "../database.ts";
 import { type ExitCode, exitCodes } from "../errors.ts";
-import { type IngestResult, ingest } from "../ingest.ts";
+import { type IngestResult, everyNewFile, ingest } from "../ingest.ts";
 import type { Logger } from "../log.ts";
 import { migrate } from "../migrate.ts";
 import { print, printJson, table } from "../output.ts";
@@ -101,17 +101,12 @@ async function keep(key: string, body: Buffer): Promise<void> {
 async function ingestAll(db: Database, store: Store, log: Logger): Promise<IngestResult[]> {
   const results: IngestResult[] = [];
   for (const dataset of datasets) {
-    const result = await ingest(
-      {
-        dataset,
-        apply: true,
-        source: { from: "changes" },
-        reseed: false,
-        archive: true,
-        maxFiles: Infinity,
-      },
-      { db, store, log, shouldStop: () => false },
-    );
+    const result = await ingest(everyNewFile(dataset), {
+      db,
+      store,
+      log,
+      shouldStop: () => false,
+    });
     if (result.error !== null) throw new Error(`the demo failed: ${result.error.message}`);
     results.push(result);
   }
