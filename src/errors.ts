@@ -47,6 +47,10 @@ export const ownErrors: Readonly<Record<string, { exit: ExitCode; means: string 
   TK038: { exit: exitCodes.usage, means: "The query parameters of a tile say nothing." },
   TK039: { exit: exitCodes.database, means: "History is append-only: it cannot be changed." },
   TK040: { exit: exitCodes.database, means: "PostGIS is not installed in the schema `public`." },
+  TK041: {
+    exit: exitCodes.database,
+    means: "A column of a ticket that follows from its raw or the gazetteers was to be written.",
+  },
   TK050: { exit: exitCodes.usage, means: "Neither clusters nor locations are to be geocoded." },
   TK051: { exit: exitCodes.locked, means: "Another run is geocoding the same." },
   TK052: { exit: exitCodes.usage, means: "No ticket and no gazetteer has this cluster or place." },

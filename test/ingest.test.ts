@@ -790,7 +790,7 @@ function keyAt(keys: readonly string[], index: number): string {
 /** All tickets, in all columns but for what tells when and how they were written. */
 function ticketRowsOf(query: Query): Promise<unknown[]> {
   return query(
-    `select to_jsonb(t) - array['ingested_at', 'content_seal'] as ticket from tickets.ticket as t
+    `select to_jsonb(t) - array['ingested_at', 'text_hash'] as ticket from tickets.ticket as t
      order by t.dataset, t.ticket_id`,
   );
 }

@@ -14,6 +14,7 @@ export interface Queryable {
 const contents: Record<string, string> = {
   ticket: "to_jsonb(t) from tickets.ticket as t",
   ticket_repeats: "to_jsonb(t) from tickets.ticket_repeats as t",
+  snapshot_fence: "to_jsonb(t) from tickets.snapshot_fence as t",
   ingest_files: "to_jsonb(t) - 'archived_at' from tickets.ingest_files as t",
   unarchived: `to_jsonb(t.source_key) from (
     select * from tickets.ingest_files where archived_at is null

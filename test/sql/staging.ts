@@ -151,7 +151,7 @@ export async function assertAccountedFor(
 /** All tickets but for what depends on when and how they were written. */
 export async function ticketRows(client: ClientBase): Promise<Ticket[]> {
   const { rows } = await client.query<{ ticket: Ticket }>(
-    `select to_jsonb(t) - array['ingested_at', 'content_seal'] as ticket
+    `select to_jsonb(t) - array['ingested_at', 'text_hash'] as ticket
      from tickets.ticket as t
      order by t.dataset, t.ticket_id`,
   );

@@ -116,8 +116,6 @@ test("a file brings a whole row a ticket, of its dataset and with its place in t
       latitude: -1.2921,
       longitude: 36.8219,
       geo_source: "feed",
-      place_geom: null,
-      place_source: null,
       source_key: key,
       exported_at: "2026-06-15T03:20:00+00:00",
       previous_source_key: null,
