@@ -38,6 +38,16 @@ export function embeddedFolder(url: string): string | undefined {
   return url.startsWith("pglite:") ? url.slice("pglite:".length) : undefined;
 }
 
+/** Runs a statement that always returns one row, such as the call of a function. */
+export async function queryRow<Row>(
+  db: Database,
+  ...statement: Parameters<Database["query"]>
+): Promise<Row> {
+  const [row] = await db.query<Row>(...statement);
+  if (row === undefined) throw new Error("a statement that returns one row returned none");
+  return row;
+}
+
 /** Runs `work` in a transaction: committed when it returns, rolled back when it throws. */
 export async function inTransaction<T>(db: Database, work: () => Promise<T>): Promise<T> {
   await db.query("begin");

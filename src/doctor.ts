@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import * as api from "./api.ts";
+import * as api from "./api/diagnose.ts";
 import type { Config } from "./config.ts";
 import { type Database, embeddedFolder, openDatabase } from "./database.ts";
 import { formatDuration } from "./duration.ts";

@@ -1,4 +1,4 @@
-import * as api from "./api.ts";
+import * as api from "./api/geocode.ts";
 import type { Database } from "./database.ts";
 import {
   type ErrorDescription,

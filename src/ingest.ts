@@ -1,4 +1,4 @@
-import * as api from "./api.ts";
+import * as api from "./api/load.ts";
 import { archiveObject } from "./archive.ts";
 import { type Database, inSavepoint, inTransaction } from "./database.ts";
 import {

@@ -5,7 +5,7 @@ import {
   dashboard,
   dashboardDatasets,
   ticketsForMap,
-} from "./api.ts";
+} from "./api/read.ts";
 import type { Config } from "./config.ts";
 import { type Database, inReadOnlyTransaction, openDatabase } from "./database.ts";
 import { CodedError, exitCodeOf, exitCodes } from "./errors.ts";

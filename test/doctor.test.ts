@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import type { ServerFacts } from "../src/api.ts";
+import type { ServerFacts } from "../src/api/diagnose.ts";
 import { inspectConfig } from "../src/config.ts";
 import {
   type Check,

@@ -1,4 +1,4 @@
-import { captureHistory } from "../api.ts";
+import { captureHistory } from "../api/load.ts";
 import { openDatabase } from "../database.ts";
 import { exitCodes } from "../errors.ts";
 import { print, printJson, table } from "../output.ts";

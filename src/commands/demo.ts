@@ -1,6 +1,6 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import * as api from "../api.ts";
+import * as api from "../api/demo.ts";
 import { type Database, openDatabase } from "../database.ts";
 import { type ExitCode, exitCodes } from "../errors.ts";
 import { type IngestResult, everyNewFile, ingest } from "../ingest.ts";
@@ -170,7 +170,7 @@ function mapLine({
   total,
   located,
   by_geo_source: { feed = 0, location = 0, cluster = 0 },
-}: Awaited<ReturnType<typeof api.mapSummary>>): string {
+}: api.MapSummary): string {
   return (
     `${located} of ${total} tickets, ${cluster} at their cluster, ${location} at their place, ` +
     `${feed} at coordinates of their own`

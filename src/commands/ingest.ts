@@ -1,4 +1,4 @@
-import { listDatasets } from "../api.ts";
+import { listDatasets } from "../api/load.ts";
 import { type Part } from "../config.ts";
 import { type Database, openDatabase } from "../database.ts";
 import { type ExitCode, UsageError, exitCodes } from "../errors.ts";

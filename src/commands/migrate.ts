@@ -1,4 +1,4 @@
-import { missingRoles } from "../api.ts";
+import { byHand, missingRoles } from "../api/diagnose.ts";
 import { openDatabase } from "../database.ts";
 import { exitCodes } from "../errors.ts";
 import { migrate } from "../migrate.ts";
@@ -12,7 +12,7 @@ export function migrateCommand(flags: CommonFlags): Promise<void> {
     const db = await openDatabase(config.databaseUrl, config.limits);
     try {
       for (const role of await missingRoles(db)) {
-        const hint = `Let an administrator say: create role ${role} nologin; then run this again`;
+        const hint = `Let an administrator say: ${byHand.createRole(role)}; then run this again`;
         log.warn({ role, hint }, "role left out: this user may not create roles");
       }
     } finally {

@@ -1,4 +1,4 @@
-import { datasetOfKey } from "../api.ts";
+import { datasetOfKey } from "../api/load.ts";
 import { type CommonFlags, runCommand } from "../session.ts";
 import { runIngests } from "./ingest.ts";
 

@@ -1,4 +1,5 @@
-import * as api from "../api.ts";
+import { type DatasetFreshness, byHand, freshness } from "../api/diagnose.ts";
+import { sortFiles } from "../api/load.ts";
 import type { Database } from "../database.ts";
 import { openDatabase } from "../database.ts";
 import { formatDuration } from "../duration.ts";
@@ -23,7 +24,7 @@ export interface StatusFlags extends CommonFlags {
 }
 
 /** What is to be said of a dataset. */
-interface DatasetStatus extends Omit<api.DatasetFreshness, "key_prefix"> {
+interface DatasetStatus extends Omit<DatasetFreshness, "key_prefix"> {
   /** Exports in the bucket that the ledger does not know; null where that could not be seen. */
   files_waiting: number | null;
   is_too_old: boolean;
@@ -51,7 +52,7 @@ async function tellStatus(
   const datasets: DatasetStatus[] = [];
   let error: ErrorDescription | null = null;
   try {
-    for (const { key_prefix, ...dataset } of await api.freshness(db)) {
+    for (const { key_prefix, ...dataset } of await freshness(db)) {
       let files_waiting: number | null = null;
       if (store !== undefined && error === null) {
         try {
@@ -96,7 +97,7 @@ async function countWaiting(
       hint: "It does not list them: look at the store's log, then run again",
     });
   }
-  const sorted = await api.sortFiles(db, dataset, objects);
+  const sorted = await sortFiles(db, dataset, objects);
   return sorted.filter(({ status }) => status === "new").length;
 }
 
@@ -142,8 +143,7 @@ function advice(datasets: readonly DatasetStatus[], maxAge: number | undefined):
   const refused = datasets.filter(({ files_refused }) => files_refused > 0);
   if (refused.length > 0) {
     lines.push(
-      `Refused files wait for a person: ${names(refused)}. Which and why: ` +
-        api.byHand.refusedFiles,
+      `Refused files wait for a person: ${names(refused)}. Which and why: ` + byHand.refusedFiles,
     );
   }
   return lines;

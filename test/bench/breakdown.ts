@@ -4,7 +4,7 @@ import { performance } from "node:perf_hooks";
 import { pipeline } from "node:stream/promises";
 import type { Client } from "pg";
 import { from as copyFrom } from "pg-copy-streams";
-import * as api from "../../src/api.ts";
+import * as api from "../../src/api/load.ts";
 import type { Database } from "../../src/database.ts";
 import { openGate } from "../../src/gate.ts";
 import type { Store, StoredObject } from "../../src/store.ts";

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { ClientBase } from "pg";
-import type { FileCounts, OpenedFile } from "../../src/api.ts";
+import type { FileCounts, OpenedFile } from "../../src/api/load.ts";
 import { contractColumns, type Dataset } from "../../src/samples.ts";
 
 /** What a row of a file says, by column; the columns that it leaves out are blank. */

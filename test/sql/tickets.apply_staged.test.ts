@@ -8,7 +8,7 @@ import { after, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { ClientBase } from "pg";
-import type { FileCounts } from "../../src/api.ts";
+import type { FileCounts } from "../../src/api/load.ts";
 import { contractColumns } from "../../src/samples.ts";
 import { findPostgres } from "../harness/find-postgres.ts";
 import { type TestDatabase, createDatabase } from "../harness/postgres.ts";

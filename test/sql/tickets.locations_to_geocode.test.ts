@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import type { ClientBase } from "pg";
-import type { LocationToGeocode } from "../../src/api.ts";
+import type { LocationToGeocode } from "../../src/api/geocode.ts";
 import { createDatabase } from "../harness/postgres.ts";
 import { insertGazetteerRow, insertTickets } from "./places.ts";
 import { freezeTime, only } from "./staging.ts";

@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import type { ClientBase } from "pg";
-import type { FileCounts } from "../../src/api.ts";
+import type { FileCounts } from "../../src/api/load.ts";
 import { createDatabase } from "../harness/postgres.ts";
 import {
   type Row,
