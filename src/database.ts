@@ -1,4 +1,4 @@
-import type { TimeLimits } from "./config.ts";
+import type { Config, TimeLimits } from "./config.ts";
 import { openServer } from "./server.ts";
 
 /** One session of a database, on a server or embedded. Its failures are DatabaseErrors. */
@@ -31,6 +31,19 @@ export async function openDatabase(url: string, limits: TimeLimits): Promise<Dat
   // A megabyte of code that most runs have no use for.
   const { openEmbedded } = await import("./embedded.ts");
   return openEmbedded(folder);
+}
+
+/** Opens the database that is configured for `work`, and closes it however that ends. */
+export async function withDatabase<T>(
+  { databaseUrl, limits }: Pick<Config, "databaseUrl" | "limits">,
+  work: (db: Database) => Promise<T>,
+): Promise<T> {
+  const db = await openDatabase(databaseUrl, limits);
+  try {
+    return await work(db);
+  } finally {
+    await db.close();
+  }
 }
 
 /** The folder that a database address names; undefined when it names a server. */

@@ -1,5 +1,5 @@
 import { byHand, missingRoles } from "../api/diagnose.ts";
-import { openDatabase } from "../database.ts";
+import { withDatabase } from "../database.ts";
 import { exitCodes } from "../errors.ts";
 import { migrate } from "../migrate.ts";
 import { print, printJson } from "../output.ts";
@@ -9,14 +9,9 @@ import { type CommonFlags, runCommand } from "../session.ts";
 export function migrateCommand(flags: CommonFlags): Promise<void> {
   return runCommand(flags, ["database"], async ({ config, log }) => {
     await migrate(config.databaseUrl, log);
-    const db = await openDatabase(config.databaseUrl, config.limits);
-    try {
-      for (const role of await missingRoles(db)) {
-        const hint = `Let an administrator say: ${byHand.createRole(role)}; then run this again`;
-        log.warn({ role, hint }, "role left out: this user may not create roles");
-      }
-    } finally {
-      await db.close();
+    for (const role of await withDatabase(config, missingRoles)) {
+      const hint = `Let an administrator say: ${byHand.createRole(role)}; then run this again`;
+      log.warn({ role, hint }, "role left out: this user may not create roles");
     }
     if (flags.json === true) printJson({ migrated: true, exit_code: exitCodes.done });
     else print("The schema is up to date.");

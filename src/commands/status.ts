@@ -1,7 +1,6 @@
 import { type DatasetFreshness, byHand, freshness } from "../api/diagnose.ts";
 import { sortFiles } from "../api/load.ts";
-import type { Database } from "../database.ts";
-import { openDatabase } from "../database.ts";
+import { type Database, withDatabase } from "../database.ts";
 import { formatDuration } from "../duration.ts";
 import {
   type ErrorDescription,
@@ -32,14 +31,9 @@ interface DatasetStatus extends Omit<DatasetFreshness, "key_prefix"> {
 
 /** `fleettickets status` */
 export function statusCommand(flags: StatusFlags): Promise<void> {
-  return runCommand(flags, ["database", "bucket if set"], async (session) => {
-    const db = await openDatabase(session.config.databaseUrl, session.config.limits);
-    try {
-      return await tellStatus(db, session, flags);
-    } finally {
-      await db.close();
-    }
-  });
+  return runCommand(flags, ["database", "bucket if set"], (session) =>
+    withDatabase(session.config, (db) => tellStatus(db, session, flags)),
+  );
 }
 
 async function tellStatus(
