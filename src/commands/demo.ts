@@ -114,55 +114,43 @@ async function ingestAll(db: Database, store: Store, log: Logger): Promise<Inges
 }
 
 function overviewTable(rows: readonly api.DatasetOverview[]): string {
-  const titles = [
-    "tickets",
-    "open",
-    "closed",
-    "closures",
-    "status changes",
-    "rejected rows",
-    "values that did not cast",
-  ] as const;
-  return numbersTable(
-    titles,
-    rows.map((r) => [
-      r.dataset.toUpperCase(),
-      ...[r.tickets, r.open, r.closed, r.closures],
-      ...[r.status_changes, r.rejected_rows, r.bad_values],
-    ]),
-  );
+  return tableByDataset(rows, [
+    ["tickets", (r) => r.tickets],
+    ["open", (r) => r.open],
+    ["closed", (r) => r.closed],
+    ["closures", (r) => r.closures],
+    ["status changes", (r) => r.status_changes],
+    ["rejected rows", (r) => r.rejected_rows],
+    ["values that did not cast", (r) => r.bad_values],
+  ]);
 }
 
 function headlinesTable(rows: readonly api.Headlines[]): string {
-  const titles = [
-    "open",
-    "actionable",
-    "within SLA",
-    "at risk",
-    "breached",
-    "closed",
-    "median repair",
-    "located",
-  ] as const;
-  return numbersTable(
-    titles,
-    rows.map((r) => [
-      r.dataset.toUpperCase(),
-      ...[r.open_total, r.open_actionable, r.open_within, r.open_at_risk, r.open_breached],
-      r.closed_in_window,
-      r.mttr_median_minutes === null ? "" : `${(r.mttr_median_minutes / 60).toFixed(1)} h`,
-      r.located_pct === null ? "" : `${r.located_pct} %`,
-    ]),
-  );
+  return tableByDataset(rows, [
+    ["open", (r) => r.open_total],
+    ["actionable", (r) => r.open_actionable],
+    ["within SLA", (r) => r.open_within],
+    ["at risk", (r) => r.open_at_risk],
+    ["breached", (r) => r.open_breached],
+    ["closed", (r) => r.closed_in_window],
+    [
+      "median repair",
+      ({ mttr_median_minutes: m }) => (m === null ? "" : `${(m / 60).toFixed(1)} h`),
+    ],
+    ["located", ({ located_pct: pct }) => (pct === null ? "" : `${pct} %`)],
+  ]);
 }
 
-function numbersTable(
-  titles: readonly string[],
-  rows: readonly (readonly (string | number)[])[],
+function tableByDataset<Row extends { dataset: string }>(
+  rows: readonly Row[],
+  columns: readonly (readonly [title: string, cell: (row: Row) => string | number])[],
 ): string {
   return table(
-    [{ title: "", align: "left" }, ...titles.map((title) => ({ title, align: "right" as const }))],
-    rows.map((row) => row.map(String)),
+    [
+      { title: "", align: "left" },
+      ...columns.map(([title]) => ({ title, align: "right" as const })),
+    ],
+    rows.map((row) => [row.dataset.toUpperCase(), ...columns.map(([, cell]) => String(cell(row)))]),
   );
 }
 
