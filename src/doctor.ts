@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import * as api from "./api/diagnose.ts";
 import type { Config } from "./config.ts";
-import { type Database, embeddedFolder, openDatabase } from "./database.ts";
+import { type Database, embeddedFolder, withDatabase } from "./database.ts";
 import { formatDuration } from "./duration.ts";
 import { CodedError, type ExitCode, ObjectStoreError, exitCodes } from "./errors.ts";
 import { committedMigrations } from "./migrate.ts";
@@ -41,18 +41,15 @@ export async function examine(diagnosis: Diagnosis): Promise<Check[]> {
   ].flat();
 }
 
-/** Each problem of the configuration brings its cure along. */
 function examineConfiguration(problems: readonly string[]): Check[] {
   if (problems.length === 0) return [ok("configuration", "complete")];
-  return problems.map((problem) => {
-    const { finding, cure } = taken(problem);
-    return failed("configuration", exitCodes.usage, finding, cure);
-  });
+  return problems.map((problem) => misconfigured("configuration", exitCodes.usage, problem));
 }
 
-function taken(problem: string): { finding: string; cure: string } {
+/** A problem of the configuration brings its cure along: `… is not set: set it to …`. */
+function misconfigured(check: string, exit: ExitCode, problem: string): Check {
   const [, finding = problem, cure = "see .env.example"] = /^(.*?): (set .*)$/.exec(problem) ?? [];
-  return { finding, cure };
+  return failed(check, exit, finding, cure);
 }
 
 interface DatabaseFindings {
@@ -65,28 +62,20 @@ async function examineDatabase(
   config: Config,
   problems: readonly string[],
 ): Promise<DatabaseFindings> {
-  const folder = embeddedFolder(config.databaseUrl);
   if (problems.length > 0) {
     return { checks: [skipped("database", "DATABASE_URL is not usable")], prefixes: [] };
   }
+  const folder = embeddedFolder(config.databaseUrl);
   // Opening it would make it.
   if (folder !== undefined && !existsSync(join(folder, "PG_VERSION"))) {
     const finding = `there is no embedded database in ${folder}`;
     const cure = "Make it: fleettickets migrate";
     return { checks: [failed("database", exitCodes.database, finding, cure)], prefixes: [] };
   }
-  let db: Database;
   try {
-    db = await openDatabase(config.databaseUrl, config.limits);
+    return await withDatabase(config, examineSession);
   } catch (error) {
     return { checks: [databaseFailure("database", error)], prefixes: [] };
-  }
-  try {
-    return await examineSession(db);
-  } catch (error) {
-    return { checks: [databaseFailure("database", error)], prefixes: [] };
-  } finally {
-    await db.close();
   }
 }
 
@@ -328,10 +317,7 @@ export function examineGeocoder(
   problems: readonly string[],
 ): Check[] {
   if (problems.length > 0) {
-    return problems.map((problem) => {
-      const { finding, cure } = taken(problem);
-      return failed("geocoder", exitCodes.geocoderRefused, finding, cure);
-    });
+    return problems.map((problem) => misconfigured("geocoder", exitCodes.geocoderRefused, problem));
   }
   return [
     geocoder === undefined

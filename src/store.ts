@@ -9,7 +9,7 @@ import {
   S3ServiceException,
 } from "@aws-sdk/client-s3";
 import type { BucketConfig } from "./config.ts";
-import { UnreliableRead, ObjectStoreError } from "./errors.ts";
+import { ObjectStoreError, UnreliableRead } from "./errors.ts";
 
 /** An object as the store tells of it. */
 export interface StoredObject {
@@ -130,15 +130,13 @@ export function openStore(config: BucketConfig, stallMs: number): Store {
       const { Body, ETag } = await within(what, (abortSignal) =>
         client.send(
           new GetObjectCommand({ Bucket, Key: object.key, IfMatch: `"${object.etag}"` }),
-          {
-            abortSignal,
-          },
+          { abortSignal },
         ),
       );
       if (!(Body instanceof Readable)) throw new ObjectStoreError(`cannot ${what}: no body came`);
       if (unquoted(ETag) !== object.etag) {
         Body.destroy();
-        throw changed(what, "its ETag is another one now");
+        throw changed(what);
       }
       yield* watched(Body, what, stallMs);
     },
@@ -215,7 +213,7 @@ function storeError(error: unknown, what: string, silentForMs: number | undefine
   if (status === 404 && error.name !== "NoSuchBucket") {
     return new ObjectMissing(`cannot ${what}: there is no such object`, { cause: error });
   }
-  if (status === 412) return changed(what, "its ETag is another one now", error);
+  if (status === 412) return changed(what, error);
   const reason =
     status === undefined
       ? reasonOf(error)
@@ -223,8 +221,8 @@ function storeError(error: unknown, what: string, silentForMs: number | undefine
   return new ObjectStoreError(`cannot ${what}: ${reason}`, { hint: hintFor(status), cause: error });
 }
 
-function changed(what: string, how: string, cause?: unknown): UnreliableRead {
-  return new UnreliableRead(`cannot ${what} as listed: ${how}`, {
+function changed(what: string, cause?: unknown): UnreliableRead {
+  return new UnreliableRead(`cannot ${what} as listed: its ETag is another one now`, {
     hint: "The export may still be writing it: run again",
     cause,
   });
