@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { posix } from "node:path";
 import { ObjectStoreError } from "./errors.ts";
 import type { Store, StoredObject } from "./store.ts";
 
@@ -54,7 +55,7 @@ export async function archiveObject(
 }
 
 function archiveNames(object: { key: string; etag: string }, folder: string): string[] {
-  const name = object.key.slice(object.key.lastIndexOf("/") + 1);
+  const name = posix.basename(object.key);
   const stem = folder + name.replace(/\.csv$/, "");
   const mark = object.etag.replaceAll(/[^0-9A-Za-z-]/g, "");
   return [folder + name, `${stem}.${mark.slice(0, 8)}.csv`, `${stem}.${mark}.csv`];

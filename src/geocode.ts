@@ -11,7 +11,7 @@ import {
 import type { Geocoder } from "./geocoder-client.ts";
 import type { Nearby, Reply, Wait } from "./geocoders.ts";
 import { type Logger, reportError } from "./log.ts";
-import { openQuestions } from "./progress.ts";
+import { openQuestionBar } from "./progress.ts";
 
 export const geocodingKinds = ["clusters", "locations"] as const;
 export type GeocodingKind = (typeof geocodingKinds)[number];
@@ -175,20 +175,11 @@ async function takeUp(
     }
   } else {
     for (const location of await api.locationsToGeocode(db)) {
-      const {
-        place,
-        cluster,
-        tickets,
-        query,
-        skipped: reason,
-        latitude,
-        longitude,
-        box,
-      } = location;
-      if (reason !== null || cluster === null) {
-        result.skipped.push({ place, cluster, tickets, reason: reason ?? "no cluster" });
+      const { place, cluster, query, tickets, skipped, ...near } = location;
+      if (skipped !== null || cluster === null) {
+        result.skipped.push({ place, cluster, tickets, reason: skipped ?? "no cluster" });
       } else {
-        add(query, { latitude, longitude, box }, { place, cluster, tickets });
+        add(query, near, { place, cluster, tickets });
       }
     }
   }
@@ -197,9 +188,10 @@ async function takeUp(
 
 async function askAll(run: Run, inquiries: readonly Inquiry[]): Promise<void> {
   const { log, result, shouldStop } = run;
-  const showProgress = openQuestions(inquiries.length);
+  const showProgress = openQuestionBar(inquiries.length);
   let answered = 0;
-  let inARow = 0;
+  // In a row.
+  let failures = 0;
   for (const [index, inquiry] of inquiries.entries()) {
     if (shouldStop()) return;
     showProgress(index, inquiry.query);
@@ -208,13 +200,13 @@ async function askAll(run: Run, inquiries: readonly Inquiry[]): Promise<void> {
     await record(run, inquiry, answer);
     if (answer.kind !== "failed") {
       answered++;
-      inARow = 0;
+      failures = 0;
       continue;
     }
-    inARow++;
-    if (inARow >= FAILURES_IN_A_ROW || (answered === 0 && inARow === inquiries.length)) {
+    failures++;
+    if (failures >= FAILURES_IN_A_ROW || (answered === 0 && failures === inquiries.length)) {
       throw new GeocoderError(
-        `${run.geocoder.provider} has no answer to ${inARow} questions in a row: ${answer.reason}`,
+        `${run.geocoder.provider} has no answer to ${failures} questions in a row: ${answer.reason}`,
         { hint: "Look at the service and at GEOCODER_URL, then run again; answers are kept" },
       );
     }

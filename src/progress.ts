@@ -1,3 +1,4 @@
+import { posix } from "node:path";
 import { formatDuration } from "./duration.ts";
 
 const BAR_WIDTH = 24;
@@ -92,7 +93,7 @@ export function openProgress(): Progress {
 }
 
 /** The bar of a run of questions: so many answered of so many, and what is asked now. */
-export function openQuestions(total: number): (answered: number, question: string) => void {
+export function openQuestionBar(total: number): (answered: number, question: string) => void {
   const startedAt = Date.now();
   return (answered, question) => {
     if (!isDue(false)) return;
@@ -118,7 +119,7 @@ export function progressLine(state: ProgressState, width: number): string {
       `${isApplying ? "applying " : ""}${rows.toLocaleString("en")} rows`,
       `file ${filesDone + 1} of ${files}`,
       ...forecast(elapsedMs, share),
-      key.slice(key.lastIndexOf("/") + 1),
+      posix.basename(key),
     ],
     width,
   );

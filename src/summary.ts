@@ -1,3 +1,5 @@
+import { posix } from "node:path";
+import type { ErrorDescription } from "./errors.ts";
 import type { FileOutcome, IngestResult } from "./ingest.ts";
 import { type Column, table } from "./output.ts";
 
@@ -39,11 +41,14 @@ function summaryOfRun(result: IngestResult): string {
     parts.push(`Not loaded ${key}\n  ${error}\n  ${hint}`);
   }
   if (result.error !== null) {
-    parts.push(
-      `Ended early: ${result.error.message}${result.error.hint ? `\n  ${result.error.hint}` : ""}`,
-    );
+    parts.push(endedEarly(result.error));
   }
   return parts.join("\n\n");
+}
+
+/** What ended a run before it was done, and what to do about it. */
+export function endedEarly({ message, hint }: ErrorDescription): string {
+  return `Ended early: ${message}${hint ? `\n  ${hint}` : ""}`;
 }
 
 function headline(result: IngestResult, applied: number, refused: number): string {
@@ -66,7 +71,7 @@ function headline(result: IngestResult, applied: number, refused: number): strin
 
 function tableOf(files: readonly Extract<FileOutcome, { status: "applied" }>[]): string {
   const rows = files.map((file) => [
-    file.key.slice(file.key.lastIndexOf("/") + 1),
+    posix.basename(file.key),
     ...counts.map(([name]) => number(file[name])),
   ]);
   if (files.length === 1) return table(columns, rows);

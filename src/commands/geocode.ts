@@ -1,16 +1,20 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { openDatabase } from "../database.ts";
+import type { Part } from "../config.ts";
+import { type Database, withDatabase } from "../database.ts";
 import {
+  type GeocodeOptions,
   type GeocodeResult,
   type GeocodingKind,
   type PlaceOutcome,
   type SkippedPlace,
   geocode,
 } from "../geocode.ts";
-import { openGeocoder } from "../geocoder-client.ts";
+import { type Geocoder, openGeocoder } from "../geocoder-client.ts";
+import type { Logger } from "../log.ts";
 import { print, printJson, table } from "../output.ts";
 import { type CommonFlags, runCommand } from "../session.ts";
 import { stopOnSignal } from "../signals.ts";
+import { endedEarly } from "../summary.ts";
 
 /** The flags of `fleettickets geocode`. */
 export interface GeocodeFlags extends CommonFlags {
@@ -20,39 +24,43 @@ export interface GeocodeFlags extends CommonFlags {
 
 /** `fleettickets geocode <clusters|locations>` */
 export function geocodeCommand(kind: GeocodingKind, flags: GeocodeFlags): Promise<void> {
-  const apply = flags.apply === true;
-  return runCommand(
-    flags,
-    // What would be asked can be seen before there is anybody to ask.
-    ["database", apply ? "geocoder" : "geocoder if named"],
-    async ({ config, log }) => {
-      const db = await openDatabase(config.databaseUrl, config.limits);
-      const stop = stopOnSignal(log, "answer");
-      try {
-        const result = await geocode(
-          { kind, limit: flags.limit ?? Infinity },
-          {
-            db,
-            geocoder:
-              apply && config.geocoder !== undefined ? openGeocoder(config.geocoder) : undefined,
-            log,
-            shouldStop: stop.isAsked,
-            sleep: (ms) =>
-              delay(ms, undefined, { signal: stop.asked }).catch((error: unknown) => {
-                if (!stop.isAsked()) throw error;
-              }),
-            random: Math.random,
-          },
-        );
-        if (flags.json === true) printJson(result);
-        else print(summary(result));
-        return result.exit_code;
-      } finally {
-        stop.forget();
-        await db.close();
-      }
-    },
-  );
+  // What would be asked can be seen before there is anybody to ask.
+  const needs: Part[] = ["database", flags.apply === true ? "geocoder" : "geocoder if named"];
+  return runCommand(flags, needs, async ({ config, log }) => {
+    const geocoder =
+      flags.apply === true && config.geocoder !== undefined
+        ? openGeocoder(config.geocoder)
+        : undefined;
+    const options = { kind, limit: flags.limit ?? Infinity };
+    const result = await withDatabase(config, (db) => runGeocoding(options, db, geocoder, log));
+    if (flags.json === true) printJson(result);
+    else print(summary(result));
+    return result.exit_code;
+  });
+}
+
+async function runGeocoding(
+  options: GeocodeOptions,
+  db: Database,
+  geocoder: Geocoder | undefined,
+  log: Logger,
+): Promise<GeocodeResult> {
+  const stop = stopOnSignal(log, "answer");
+  try {
+    return await geocode(options, {
+      db,
+      geocoder,
+      log,
+      shouldStop: stop.isAsked,
+      sleep: (ms) =>
+        delay(ms, undefined, { signal: stop.asked }).catch((error: unknown) => {
+          if (!stop.isAsked()) throw error;
+        }),
+      random: Math.random,
+    });
+  } finally {
+    stop.forget();
+  }
 }
 
 function summary(result: GeocodeResult): string {
@@ -60,9 +68,7 @@ function summary(result: GeocodeResult): string {
   const parts = [`${kind === "clusters" ? "Clusters" : "Locations"}: ${headline(result)}`];
   if (places.length > 0) parts.push(tableOf(result));
   if (skipped.length > 0) parts.push(skippedTable(skipped));
-  if (error !== null) {
-    parts.push(`Ended early: ${error.message}${error.hint ? `\n  ${error.hint}` : ""}`);
-  }
+  if (error !== null) parts.push(endedEarly(error));
   return parts.join("\n\n");
 }
 

@@ -24,12 +24,12 @@ export function ingestCommand(dataset: string, flags: IngestFlags): Promise<void
   const needs: Part[] = flags.csv === undefined ? ["database", "bucket"] : ["database"];
   return runCommand(flags, needs, async (session) => {
     checkFlags(dataset, flags);
-    const options = {
+    const options: Omit<IngestOptions, "dataset"> = {
       apply: flags.apply === true,
       source:
         flags.csv === undefined
-          ? { from: flags.snapshot === true ? ("snapshots" as const) : ("changes" as const) }
-          : { from: "files" as const, paths: flags.csv },
+          ? { from: flags.snapshot === true ? "snapshots" : "changes" }
+          : { from: "files", paths: flags.csv },
       reseed: flags.reseed === true,
       archive: flags.archive !== false,
       maxFiles: flags.maxFiles ?? Infinity,

@@ -1,3 +1,4 @@
+import { posix } from "node:path";
 import { type DatasetFreshness, byHand, freshness } from "../api/diagnose.ts";
 import { sortFiles } from "../api/load.ts";
 import { type Database, withDatabase } from "../database.ts";
@@ -113,7 +114,7 @@ const columns: Column[] = [
 function statusFor(datasets: readonly DatasetStatus[], maxAge: number | undefined): string {
   const rows = datasets.map((d) => [
     d.dataset.toUpperCase(),
-    d.watermark === null ? "never loaded" : d.watermark.slice(d.watermark.lastIndexOf("/") + 1),
+    d.watermark === null ? "never loaded" : posix.basename(d.watermark),
     d.is_too_old ? coloured("red", ageOf(d)) : ageOf(d),
     d.last_run_at === null ? "?" : `${formatDuration(secondsSince(d.last_run_at))} ago`,
     d.files_waiting === null ? "?" : String(d.files_waiting),
