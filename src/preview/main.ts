@@ -176,21 +176,14 @@ function keepUpToDate(): void {
   }
 
   function tell({ message, hint, isPassing }: NoData): void {
-    page.notice("trouble", [
-      [
-        isPassing ? `No new data: ${message}.` : `The database says: ${message}.`,
-        hint === "" ? "" : `${hint}.`,
-        isPassing
-          ? `This page tries again by itself${
-              shown === undefined
-                ? "."
-                : `; what it shows is of ${time(new Date(shown.at).toISOString())}.`
-            }`
-          : "",
-      ]
-        .filter(Boolean)
-        .join(" "),
-    ]);
+    const age = shown && `what it shows is of ${time(new Date(shown.at).toISOString())}`;
+    const sentences = [
+      isPassing ? `No new data: ${message}` : `The database says: ${message}`,
+      hint,
+      isPassing && ["This page tries again by itself", age].filter(Boolean).join("; "),
+    ];
+    const text = sentences.filter(Boolean).map((sentence) => `${sentence}.`);
+    page.notice("trouble", [text.join(" ")]);
   }
 
   void load(form.show(), true);

@@ -63,7 +63,7 @@ async function get<T>(address: string, signal: AbortSignal): Promise<T> {
     if (signal.aborted) throw error;
     throw new NoData(
       "the program that serves this page does not answer",
-      "Is fleettickets preview still running?",
+      "Look whether fleettickets preview is still running",
       true,
     );
   }
