@@ -158,6 +158,11 @@ export function stateOf(ticket: TicketProperties): State {
   return ticket.sla_state ?? "closed";
 }
 
+/** Sorts the most urgent tickets first. */
+export function byUrgency(one: TicketFeature, other: TicketFeature): number {
+  return urgency.indexOf(stateOf(one.properties)) - urgency.indexOf(stateOf(other.properties));
+}
+
 export const defaultFilters: Readonly<Filters> = {
   dataset: null,
   cluster: null,

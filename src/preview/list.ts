@@ -1,6 +1,7 @@
-import { type TicketFeature, stateOf, urgency } from "./data.ts";
+import { type TicketFeature, byUrgency, stateOf } from "./data.ts";
 import { h } from "./dom.ts";
 import { count, datasetName, stateNames, things, time } from "./format.ts";
+import { pager } from "./pager.ts";
 
 const PAGE_ROWS = 25;
 
@@ -16,9 +17,10 @@ export function ticketList(locate: (feature: TicketFeature) => void): TicketList
   let first = 0;
   const summary = h("summary");
   const body = h("tbody");
-  const place = h("span", { role: "status" });
-  const back = h("button", { type: "button" }, "Previous");
-  const on = h("button", { type: "button" }, "Next");
+  const pages = pager(h("span", { role: "status" }), (by) => {
+    first += by * PAGE_ROWS;
+    draw();
+  });
   const titles = ["Ticket", "SLA", "Status", "Cluster", "Place", "Team", "Opened"];
   const table = h(
     "div",
@@ -30,17 +32,17 @@ export function ticketList(locate: (feature: TicketFeature) => void): TicketList
       body,
     ),
   );
-  const element = h("details", {}, summary, table, h("p", { class: "pages" }, back, on, place));
+  const element = h("details", {}, summary, table, pages.element);
 
   function draw(): void {
     const last = Math.min(first + PAGE_ROWS, sorted.length);
     body.replaceChildren(...sorted.slice(first, last).map(row));
-    place.textContent =
+    pages.show(
       sorted.length === 0
         ? "none"
-        : `${count(first + 1)} to ${count(last)} of ${count(sorted.length)}`;
-    back.disabled = first === 0;
-    on.disabled = last === sorted.length;
+        : `${count(first + 1)} to ${count(last)} of ${count(sorted.length)}`,
+      { before: first > 0, after: last < sorted.length },
+    );
   }
 
   function row(feature: TicketFeature): HTMLElement {
@@ -62,31 +64,17 @@ export function ticketList(locate: (feature: TicketFeature) => void): TicketList
     );
   }
 
-  for (const [button, step] of [
-    [back, -PAGE_ROWS],
-    [on, PAGE_ROWS],
-  ] as const) {
-    button.addEventListener("click", () => {
-      first += step;
-      draw();
-    });
-  }
-
   return {
     element,
     show(features) {
       sorted = features.toSorted(
-        (one, other) => rank(one) - rank(other) || openedAt(one).localeCompare(openedAt(other)),
+        (one, other) => byUrgency(one, other) || openedAt(one).localeCompare(openedAt(other)),
       );
       first = first < sorted.length ? first : 0;
       summary.textContent = `The map as a table: ${things(sorted.length, "ticket")}`;
       draw();
     },
   };
-}
-
-function rank({ properties }: TicketFeature): number {
-  return urgency.indexOf(stateOf(properties));
 }
 
 function openedAt({ properties }: TicketFeature): string {

@@ -1,19 +1,17 @@
 import {
   type GeoJSONSource,
-  type LayerSpecification,
   Map as MapView,
   Marker,
   NavigationControl,
   Popup,
   ScaleControl,
-  type StyleSpecification,
   setWorkerUrl,
 } from "maplibre-gl";
 import type { Feature, FeatureCollection, Point } from "geojson";
-import { type State, type TicketFeature, stateOf, urgency } from "./data.ts";
-import { h, svg } from "./dom.ts";
-import { count, stateNames, things } from "./format.ts";
+import { type Crowd, crowdButton } from "./crowd.ts";
+import { type State, type TicketFeature, byUrgency, stateOf, urgency } from "./data.ts";
 import { type Grid, graticule } from "./graticule.ts";
+import { colour, fontOf, layers, plainStyle } from "./map-style.ts";
 import { ticketCard } from "./ticket.ts";
 
 // Kenya, for a map without a ticket on it.
@@ -46,16 +44,6 @@ interface Spot {
   s: State;
   x: number;
   y: number;
-}
-
-/** What the worker makes of several tickets that are near each other. */
-interface Crowd extends Record<State, number> {
-  cluster_id: number;
-  point_count: number;
-  west: number;
-  east: number;
-  south: number;
-  north: number;
 }
 
 /**
@@ -200,7 +188,7 @@ export function createMap(container: HTMLElement, options: MapOptions): TicketMa
     return source;
   }
 
-  /** A crowd is a button of the page, so that it can be reached and read without seeing the map. */
+  /** Puts a button at each crowd that is seen, and takes away those of crowds that are not. */
   function updateMarkers(): void {
     if (!isReady || !map.isSourceLoaded("ticket")) return;
     const seen = new Set<number>();
@@ -215,7 +203,8 @@ export function createMap(container: HTMLElement, options: MapOptions): TicketMa
       if (old?.key === key) continue;
       old?.marker.remove();
       const at = geometry.coordinates as [number, number];
-      const marker = new Marker({ element: crowdButton(crowd, at) }).setLngLat(at).addTo(map);
+      const element = crowdButton(crowd, () => void enter(crowd, at));
+      const marker = new Marker({ element }).setLngLat(at).addTo(map);
       markers.set(crowd.cluster_id, { marker, key });
     }
     for (const [id, { marker }] of markers) {
@@ -223,22 +212,6 @@ export function createMap(container: HTMLElement, options: MapOptions): TicketMa
       marker.remove();
       markers.delete(id);
     }
-  }
-
-  function crowdButton(crowd: Crowd, at: [number, number]): HTMLElement {
-    const states = urgency.filter((state) => crowd[state] > 0);
-    const parts = states.map((state) => `${count(crowd[state])} ${stateNames[state]}`);
-    const label = `${things(crowd.point_count, "ticket")}: ${parts.join(", ")}`;
-    const button = h(
-      "button",
-      { type: "button", class: "crowd", "aria-label": label, title: label },
-      donut(crowd),
-    );
-    button.addEventListener("click", (event) => {
-      event.stopPropagation();
-      void enter(crowd, at);
-    });
-    return button;
   }
 
   async function enter(crowd: Crowd, at: [number, number]): Promise<void> {
@@ -254,9 +227,7 @@ export function createMap(container: HTMLElement, options: MapOptions): TicketMa
   }
 
   function openCard(numbers: readonly number[]): void {
-    const tickets = [...new Set(numbers)]
-      .flatMap((i) => shown[i] ?? [])
-      .sort((one, other) => rank(one) - rank(other));
+    const tickets = [...new Set(numbers)].flatMap((i) => shown[i] ?? []).sort(byUrgency);
     const [first] = tickets;
     if (first === undefined) return;
     const before = document.activeElement;
@@ -292,10 +263,6 @@ export function createMap(container: HTMLElement, options: MapOptions): TicketMa
       openCard([shown.indexOf(feature)]);
     },
   };
-}
-
-function rank({ properties }: TicketFeature): number {
-  return urgency.indexOf(stateOf(properties));
 }
 
 /** Moves the map to where nearly all are: a few wrong coordinates must not show half the world. */
@@ -335,122 +302,4 @@ function areas(features: readonly TicketFeature[]): FeatureCollection<Point, { n
       properties: { name },
     })),
   };
-}
-
-/** A ring that shows how the states of a crowd's tickets share it, and their number in it. */
-function donut(crowd: Crowd): SVGElement {
-  const total = crowd.point_count;
-  const size = total < 10 ? 34 : total < 100 ? 40 : total < 1000 ? 48 : 56;
-  const radius = size / 2 - 4;
-  const round = 2 * Math.PI * radius;
-  let done = 0;
-  const arcs = urgency.flatMap((state) => {
-    const length = (round * crowd[state]) / total;
-    if (length === 0) return [];
-    const arc = svg("circle", {
-      class: `arc ${state}`,
-      cx: size / 2,
-      cy: size / 2,
-      r: radius,
-      "stroke-dasharray": `${length} ${round - length}`,
-      "stroke-dashoffset": -done,
-      transform: `rotate(-90 ${size / 2} ${size / 2})`,
-    });
-    done += length;
-    return [arc];
-  });
-  const short = total < 10_000 ? count(total) : `${Math.round(total / 1000)}k`;
-  return svg(
-    "svg",
-    { width: size, height: size, "aria-hidden": "true" },
-    svg("circle", { class: "hole", cx: size / 2, cy: size / 2, r: size / 2 - 1 }),
-    ...arcs,
-    svg("text", { x: size / 2, y: size / 2 + 4, "text-anchor": "middle" }, short),
-  );
-}
-
-function plainStyle(): StyleSpecification {
-  const paint = { "background-color": colour("--map-ground") };
-  return {
-    version: 8,
-    sources: {},
-    layers: [{ id: "background", type: "background", paint }],
-  };
-}
-
-type OverlayLayer = Extract<LayerSpecification, { source: string }>;
-
-/** @param font a font that the style's own server has; any will do where the style names none */
-function layers(font: string[]): OverlayLayer[] {
-  const text = { "text-size": 12, ...(font.length > 0 && { "text-font": font }) };
-  const halo = { "text-halo-color": colour("--map-ground"), "text-halo-width": 1.5 };
-  return [
-    {
-      id: "grid",
-      type: "line",
-      source: "grid",
-      filter: ["==", ["geometry-type"], "LineString"],
-      paint: { "line-color": colour("--map-line"), "line-width": 1 },
-    },
-    {
-      id: "grid-name",
-      type: "symbol",
-      source: "grid",
-      filter: ["==", ["geometry-type"], "Point"],
-      layout: {
-        ...text,
-        "text-size": 11,
-        "text-field": ["get", "name"],
-        "text-anchor": ["get", "anchor"],
-      },
-      paint: { "text-color": colour("--map-faint"), ...halo },
-    },
-    {
-      id: "area",
-      type: "symbol",
-      source: "area",
-      layout: {
-        ...text,
-        "text-size": 13,
-        "text-field": ["get", "name"],
-        "text-anchor": "top",
-        "text-offset": [0, 1.7],
-        "text-padding": 6,
-      },
-      paint: { "text-color": colour("--map-text"), ...halo },
-    },
-    {
-      id: "ticket",
-      type: "circle",
-      source: "ticket",
-      filter: ["!", ["has", "point_count"]],
-      paint: {
-        "circle-radius": 7,
-        "circle-stroke-width": 2,
-        "circle-stroke-color": colour("--map-ground"),
-        "circle-color": [
-          "match",
-          ["get", "s"],
-          ...urgency.flatMap((state) => [state, colour(`--${state}`)]),
-          colour("--unknown"),
-        ] as unknown as string,
-      },
-    },
-  ];
-}
-
-/** The first font that a style names outright. */
-function fontOf({ layers }: StyleSpecification): string[] {
-  for (const layer of layers) {
-    const font = layer.type === "symbol" ? layer.layout?.["text-font"] : undefined;
-    if (!Array.isArray(font)) continue;
-    const names = (font as unknown[]).filter((name) => typeof name === "string");
-    // What is nested is an expression.
-    if (names.length === font.length) return names;
-  }
-  return [];
-}
-
-function colour(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }

@@ -1,6 +1,7 @@
 import { type TicketFeature, type TicketProperties, stateOf } from "./data.ts";
 import { h } from "./dom.ts";
 import { count, datasetName, duration, stateNames, time } from "./format.ts";
+import { pager } from "./pager.ts";
 
 const pointSources: Readonly<Record<string, string>> = {
   feed: "the ticket itself",
@@ -12,33 +13,27 @@ const pointSources: Readonly<Record<string, string>> = {
 export function ticketCard(tickets: readonly TicketFeature[]): HTMLElement {
   let current = 0;
   const facts = h("div", { role: "status" });
-  const back = h("button", { type: "button" }, "Previous");
-  const on = h("button", { type: "button" }, "Next");
-  const place = h("span");
+  const pages = pager(h("span"), (by) => {
+    current += by;
+    show();
+  });
 
   function show(): void {
     const ticket = tickets[current];
     if (ticket === undefined) return;
     facts.replaceChildren(...factsOf(ticket.properties));
-    place.textContent = `${count(current + 1)} of ${count(tickets.length)} here`;
-    back.disabled = current === 0;
-    on.disabled = current === tickets.length - 1;
-  }
-  for (const [button, step] of [
-    [back, -1],
-    [on, 1],
-  ] as const) {
-    button.addEventListener("click", () => {
-      current += step;
-      show();
+    pages.show(`${count(current + 1)} of ${count(tickets.length)} here`, {
+      before: current > 0,
+      after: current < tickets.length - 1,
     });
   }
+
   show();
   return h(
     "div",
     { class: "card", tabindex: 0, role: "region", "aria-label": "Ticket" },
     facts,
-    tickets.length > 1 && h("p", { class: "pages" }, back, on, place),
+    tickets.length > 1 && pages.element,
   );
 }
 
