@@ -37,11 +37,25 @@ export function statusCommand(flags: StatusFlags): Promise<void> {
   );
 }
 
-async function tellStatus(
+async function tellStatus(db: Database, session: Session, flags: StatusFlags): Promise<ExitCode> {
+  const { datasets, error } = await gather(db, session, flags);
+  const exitCode =
+    error !== null
+      ? exitCodes.objectStore
+      : datasets.some(({ is_too_old }) => is_too_old)
+        ? exitCodes.unexpected
+        : exitCodes.done;
+  if (flags.json === true) printJson({ datasets, error, exit_code: exitCode });
+  else print(summary(datasets, flags.maxAge));
+  return exitCode;
+}
+
+/** What there is to say; without the bucket, where that fails: the database still has its part. */
+async function gather(
   db: Database,
   { config, log }: Session,
   flags: StatusFlags,
-): Promise<ExitCode> {
+): Promise<{ datasets: DatasetStatus[]; error: ErrorDescription | null }> {
   const hasBucket = config.bucket.endpoint !== "";
   const store = hasBucket ? openStore(config.bucket, config.limits.stallMs) : undefined;
   const datasets: DatasetStatus[] = [];
@@ -55,7 +69,6 @@ async function tellStatus(
           files_waiting = await countWaiting(db, store, dataset, folder, flags.snapshot === true);
         } catch (caught) {
           if (!(caught instanceof ObjectStoreError)) throw caught;
-          // The database still has something to say.
           reportError(caught, log);
           error = describeError(caught);
         }
@@ -66,16 +79,7 @@ async function tellStatus(
     store?.close();
   }
   if (!hasBucket) log.warn("RUSTFS_ENDPOINT is not set: files waiting in the bucket are unknown");
-
-  const exitCode =
-    error !== null
-      ? exitCodes.objectStore
-      : datasets.some(({ is_too_old }) => is_too_old)
-        ? exitCodes.unexpected
-        : exitCodes.done;
-  if (flags.json === true) printJson({ datasets, error, exit_code: exitCode });
-  else print(statusFor(datasets, flags.maxAge));
-  return exitCode;
+  return { datasets, error };
 }
 
 async function countWaiting(
@@ -111,7 +115,7 @@ const columns: Column[] = [
   { title: "unarchived", align: "right" },
 ];
 
-function statusFor(datasets: readonly DatasetStatus[], maxAge: number | undefined): string {
+function summary(datasets: readonly DatasetStatus[], maxAge: number | undefined): string {
   const rows = datasets.map((d) => [
     d.dataset.toUpperCase(),
     d.watermark === null ? "never loaded" : posix.basename(d.watermark),
