@@ -1,5 +1,5 @@
 import { listDatasets } from "../api/load.ts";
-import { type Part } from "../config.ts";
+import type { Part } from "../config.ts";
 import { type Database, openDatabase } from "../database.ts";
 import { type ExitCode, UsageError, exitCodes } from "../errors.ts";
 import { type IngestOptions, type IngestResult, ingest } from "../ingest.ts";
