@@ -1564,6 +1564,7 @@ declare
   c_is_whole constant boolean := not c_is_partial and p_extra_columns = '{}';
   c_days constant text[] := tickets._days();
   c_minutes constant text[] := tickets._minutes_of_day();
+  v_is_first boolean;
   v_repeated text[];
   v_last_lines bigint[];
   v_result tickets.applied_file;
@@ -1576,6 +1577,11 @@ begin
   perform tickets._lock_tickets(p_dataset, p_to_apply => true),
     tickets._lock_gazetteers(p_to_change => false),
     tickets._spare_triggers(true);
+
+  v_is_first := not exists (select from tickets.ticket as t where t.dataset = p_dataset);
+  if v_is_first then
+    perform tickets._drop_ticket_indexes(p_dataset);
+  end if;
 
   -- The planner knows nothing of a table that was filled a moment ago.
   execute format('analyze tickets.%I (dataset, source_key, line)', p_dataset || '_staging');
@@ -1639,7 +1645,7 @@ begin
           else r.repeats
         end as repeats,
         r.ticket_id is not null as has_repeats, t.is_open, t.normalized_status, t.raw_status,
-        t.assigned_team, t.owner, t.cluster, t.location_name
+        t.assigned_team, t.owner
       from judged as j
       left join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = j.ticket_id
       left join tickets.ticket_repeats as r on r.dataset = p_dataset and r.ticket_id = j.ticket_id
@@ -1673,7 +1679,7 @@ begin
       union all
       select b.ticket_id, b.line, b.text_hash, b.fits, b.is_known, b.exported_at, b.source_key,
         b.previous, b.repeats, b.has_repeats, b.is_open, b.normalized_status, b.raw_status,
-        b.assigned_team, b.owner, b.cluster, b.location_name, b.newest, b.raw,
+        b.assigned_team, b.owner, b.newest, b.raw,
         b.raw = b.known_raw and b.source_key is not null
       from rebuilt as b
     ) as c
@@ -1685,19 +1691,15 @@ begin
     from (
       select array_agg(k.cluster) as clusters, array_agg(k.location_name) as location_names
       from (
-        select distinct
-          case
-            when s.cluster = tickets._not_in_file() then l.cluster
-            else tickets._unless_blank(s.cluster)
-          end as cluster,
-          case
-            when s.location_name = tickets._not_in_file() then l.location_name
-            else tickets._unless_blank(s.location_name)
-          end as location_name
+        select c.raw ->> 'cluster' as cluster, c.raw ->> 'location_name' as location_name
+        from compared as c
+        where c.outcome = 'updated'
+        union
+        select tickets._unless_blank(s.cluster), tickets._unless_blank(s.location_name)
         from looked_up as l
         join tickets.staging as s
           on s.dataset = p_dataset and s.source_key = p_source_key and s.line = l.line
-        where not (l.is_known and l.fits)
+        where not l.is_known
       ) as k
     ) as k
     cross join lateral tickets._places_of(k.clusters, k.location_names) as p
@@ -1899,6 +1901,9 @@ begin
     from compared as c
   ) as c;
 
+  if v_is_first then
+    perform tickets._index_tickets(p_dataset);
+  end if;
   if p_is_snapshot then
     perform tickets._fence_snapshot(
       p_dataset, c_version,
@@ -2012,83 +2017,21 @@ COMMENT ON FUNCTION tickets._boolean(p_text text) IS 'A flag of the export as a 
 CREATE FUNCTION tickets._capture_day(p_dataset text) RETURNS integer
     LANGUAGE sql
     SET search_path TO ''
-    SET "TimeZone" TO 'Africa/Nairobi'
     AS $$
   /*
-    Brings today's rows of tickets.daily_snapshot up to date, for one dataset. Every file and every
-    run without one comes here: each part goes by an index, none looks at all tickets.
+    Brings today's rows of tickets.daily_snapshot up to date, for one dataset.
 
     Returns    how many clusters changed; rows that are right already are not written again.
   */
-  with recursive today as (
-    -- Once, because a call of the clock for each ticket costs more than all the rest.
-    select tickets._now()::date as day, date_trunc('day', tickets._now()) as begins_at,
-      tickets._now() - make_interval(secs => extract(epoch from d.sla_target)::float8)
-        as breached_before
-    from tickets.datasets as d
-    where d.dataset = p_dataset
-  ),
-  clusters as (
-    -- Each one once, from one to the next in the index. NULL ends it.
-    select (
-      select min(left(t.cluster, 255))
-      from tickets.ticket as t
-      where t.dataset = p_dataset
-    ) as cluster
-    union all
-    select (
-      select min(left(t.cluster, 255))
-      from tickets.ticket as t
-      where t.dataset = p_dataset and left(t.cluster, 255) > c.cluster
-    )
-    from clusters as c
-    where c.cluster is not null
-  ),
-  counted as (
-    select k.cluster,
-      count(*) filter (where k.what = 'open') as open,
-      count(*) filter (where k.what = 'open' and k.is_actionable) as actionable,
-      count(*) filter (where k.what = 'open' and k.is_breached) as breached,
-      count(*) filter (where k.what = 'created') as created,
-      count(*) filter (where k.what = 'closed') as closed
-    from (
-      select 'open' as what, left(t.cluster, 255) as cluster, t.is_actionable,
-        coalesce(t.created_at_service, t.first_seen_at) < y.breached_before as is_breached
-      from tickets.ticket as t
-      cross join today as y
-      where t.dataset = p_dataset and t.is_open
-      union all
-      select 'created', left(t.cluster, 255), null, null
-      from tickets.ticket as t
-      cross join today as y
-      where t.dataset = p_dataset
-        and coalesce(t.created_at_service, t.first_seen_at) >= y.begins_at
-        and coalesce(t.created_at_service, t.first_seen_at) < y.begins_at + interval '1 day'
-      union all
-      select 'closed', left(t.cluster, 255), null, null
-      from tickets.ticket as t
-      cross join today as y
-      where t.dataset = p_dataset
-        and t.closed_at >= y.begins_at and t.closed_at < y.begins_at + interval '1 day'
-      union all
-      -- A cluster of which there is nothing to count today has a row, too.
-      select 'known', c.cluster, null, null
-      from clusters as c
-      where c.cluster is not null
-        or exists (
-          select from tickets.ticket as t
-          where t.dataset = p_dataset and left(t.cluster, 255) is null
-        )
-    ) as k
-    group by k.cluster
+  with counted as materialized (
+    select c.* from tickets._count_day(p_dataset) as c
   ),
   captured as (
     insert into tickets.daily_snapshot as s (
       dataset, day, cluster, open, actionable, breached, created, closed
     )
-    select p_dataset, y.day, c.cluster, c.open, c.actionable, c.breached, c.created, c.closed
+    select p_dataset, c.day, c.cluster, c.open, c.actionable, c.breached, c.created, c.closed
     from counted as c
-    cross join today as y
     on conflict (day, cluster, dataset) do update set
       open = excluded.open,
       actionable = excluded.actionable,
@@ -2104,8 +2047,8 @@ CREATE FUNCTION tickets._capture_day(p_dataset text) RETURNS integer
   emptied as (
     -- A cluster that all tickets have left since the last look.
     delete from tickets.daily_snapshot as s
-    using today as y
-    where s.dataset = p_dataset and s.day = y.day
+    where s.dataset = p_dataset
+      and s.day = (tickets._now() at time zone 'Africa/Nairobi')::date
       and not exists (
         select from counted as c where c.cluster is not distinct from s.cluster
       )
@@ -2947,6 +2890,98 @@ COMMENT ON FUNCTION tickets._contract_columns() IS 'The columns that a file shou
 
 
 --
+-- Name: _count_day(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._count_day(p_dataset text) RETURNS TABLE(day date, cluster text, open bigint, actionable bigint, breached bigint, created bigint, closed bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET "TimeZone" TO 'Africa/Nairobi'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
+    AS $$
+/*
+  What there is to count today of each cluster of a dataset. Each part goes by an index, none looks
+  at all tickets.
+
+  Reads only, by return query: so the planner may share it out among parallel workers.
+*/
+#variable_conflict use_column
+declare
+  c_now constant timestamptz := tickets._now();
+  c_begins_at constant timestamptz := date_trunc('day', c_now);
+  c_ends_at constant timestamptz := c_begins_at + interval '1 day';
+  v_breached_before timestamptz;
+begin
+  select c_now - make_interval(secs => extract(epoch from d.sla_target)::float8)
+  into v_breached_before
+  from tickets.datasets as d
+  where d.dataset = p_dataset;
+
+  return query
+  with recursive clusters as (
+    -- Each one once, from one to the next in the index. NULL ends it.
+    select (
+      select min(left(t.cluster, 255))
+      from tickets.ticket as t
+      where t.dataset = p_dataset
+    ) as cluster
+    union all
+    select (
+      select min(left(t.cluster, 255))
+      from tickets.ticket as t
+      where t.dataset = p_dataset and left(t.cluster, 255) > c.cluster
+    )
+    from clusters as c
+    where c.cluster is not null
+  )
+  select c_now::date, k.cluster, sum(k.open)::bigint, sum(k.actionable)::bigint,
+    sum(k.breached)::bigint, sum(k.created)::bigint, sum(k.closed)::bigint
+  from (
+    select left(t.cluster, 255) as cluster, count(*) as open,
+      count(*) filter (where t.is_actionable) as actionable,
+      count(*) filter (
+        where coalesce(t.created_at_service, t.first_seen_at) < v_breached_before
+      ) as breached,
+      0 as created, 0 as closed
+    from tickets.ticket as t
+    where t.dataset = p_dataset and t.is_open
+    group by left(t.cluster, 255)
+    union all
+    select left(t.cluster, 255), 0, 0, 0, count(*), 0
+    from tickets.ticket as t
+    where t.dataset = p_dataset
+      and coalesce(t.created_at_service, t.first_seen_at) >= c_begins_at
+      and coalesce(t.created_at_service, t.first_seen_at) < c_ends_at
+    group by left(t.cluster, 255)
+    union all
+    select left(t.cluster, 255), 0, 0, 0, 0, count(*)
+    from tickets.ticket as t
+    where t.dataset = p_dataset and t.closed_at >= c_begins_at and t.closed_at < c_ends_at
+    group by left(t.cluster, 255)
+    union all
+    -- A cluster of which there is nothing to count today has a row, too.
+    select c.cluster, 0, 0, 0, 0, 0
+    from clusters as c
+    where c.cluster is not null
+      or exists (
+        select from tickets.ticket as t
+        where t.dataset = p_dataset and left(t.cluster, 255) is null
+      )
+  ) as k
+  group by k.cluster;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _count_day(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._count_day(p_dataset text) IS 'What there is to count today of each cluster of a dataset.';
+
+
+--
 -- Name: _datasets(text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -3152,6 +3187,44 @@ COMMENT ON FUNCTION tickets._derived(p_raw jsonb, p_days text[], p_minutes text[
 
 
 --
+-- Name: _drop_ticket_indexes(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._drop_ticket_indexes(p_dataset text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+/*
+  Drops the indexes of a dataset without tickets, so that its first file is written without them and
+  they are built at once after it: half of the work, and by row the same for a large file as for a
+  small one. Whoever reads these tickets waits till the file is loaded; there are none yet.
+
+  Where somebody is reading them now, everything stays as it is.
+*/
+declare
+  v_index record;
+begin
+  execute format('lock table tickets.%I in access exclusive mode nowait', p_dataset);
+  for v_index in
+    select i.name from tickets._ticket_indexes(p_dataset) as i
+  loop
+    execute format('drop index if exists tickets.%I', v_index.name);
+  end loop;
+exception
+  when lock_not_available or object_in_use then
+    null;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _drop_ticket_indexes(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._drop_ticket_indexes(p_dataset text) IS 'Drops the indexes of a dataset without tickets, till its first file is written.';
+
+
+--
 -- Name: _empty_staging(text, text[]); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -3344,7 +3417,10 @@ begin
   on conflict (dataset) do update set
     exported_at = excluded.exported_at,
     source_key = excluded.source_key,
-    ticket_ids = excluded.ticket_ids;
+    -- The same value is not written again.
+    ticket_ids = case
+      when v_fence.ticket_ids = v_ticket_ids then f.ticket_ids else excluded.ticket_ids
+    end;
 end;
 $$;
 
@@ -3405,6 +3481,38 @@ $_$;
 --
 
 COMMENT ON FUNCTION tickets._follow_gazetteer() IS 'Trigger: the tickets of what has changed in a gazetteer follow, in the same transaction.';
+
+
+--
+-- Name: _index_tickets(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._index_tickets(p_dataset text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+/*
+  Creates the indexes of a dataset's tickets that are not there.
+*/
+declare
+  v_index record;
+begin
+  for v_index in
+    select i.definition
+    from tickets._ticket_indexes(p_dataset) as i
+    where to_regclass(format('tickets.%I', i.name)) is null
+  loop
+    execute v_index.definition;
+  end loop;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _index_tickets(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._index_tickets(p_dataset text) IS 'Creates the indexes of a dataset''s tickets that are not there.';
 
 
 --
@@ -4713,6 +4821,46 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._text_hash(p_row tickets.staging) IS 'A hash of what a staged row says.';
+
+
+--
+-- Name: _ticket_indexes(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._ticket_indexes(p_dataset text) RETURNS TABLE(name text, definition text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  /*
+    The indexes of a dataset's partition of tickets.ticket, beside its key: their names, without the
+    schema, and the statements that create them.
+
+    They belong to the partitions and not to tickets.ticket, because those of an empty partition are
+    dropped while its first file is loaded; see tickets._drop_ticket_indexes.
+  */
+  select format('%s_%s', p_dataset, i.name),
+    format('create index %I on tickets.%I using %s', p_dataset || '_' || i.name, p_dataset, i.on)
+  from (values
+    -- The map. Partial, because GiST would hold an entry for each ticket without a point.
+    ('geom_idx', 'gist (geom) where geom is not null'),
+    -- Distances of whatever tickets, and the nearest that can be worked on.
+    ('geog_idx', 'gist (geog) where geog is not null'),
+    ('open_geog_idx', 'gist (geog) where is_open and is_actionable and geog is not null'),
+    -- A gazetteer that changes looks for its tickets. Cut, because an index holds no longer ones.
+    ('cluster_idx', 'btree (left(cluster, 255))'),
+    -- The dashboards and the day's snapshot.
+    ('open_idx', 'btree (ticket_id) where is_open'),
+    ('opened_at_idx', 'btree (coalesce(created_at_service, first_seen_at))'),
+    ('closed_at_idx', 'btree (closed_at) where closed_at is not null')
+  ) as i (name, "on");
+$$;
+
+
+--
+-- Name: FUNCTION _ticket_indexes(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._ticket_indexes(p_dataset text) IS 'The indexes of a dataset''s partition of tickets.ticket, and the statements that create them.';
 
 
 --
@@ -6211,7 +6359,8 @@ CREATE TABLE tickets.crq (
     CONSTRAINT geo_source_is_known CHECK ((geo_source = ANY (ARRAY['feed'::text, 'location'::text, 'cluster'::text, 'none'::text]))),
     CONSTRAINT raw_is_an_object CHECK ((jsonb_typeof(raw) = 'object'::text)),
     CONSTRAINT ticket_id_agrees_with_raw CHECK (((raw ->> 'ticket_id'::text) = ticket_id))
-);
+)
+WITH (fillfactor='85');
 
 
 --
@@ -7736,7 +7885,8 @@ CREATE TABLE tickets.inc (
     CONSTRAINT geo_source_is_known CHECK ((geo_source = ANY (ARRAY['feed'::text, 'location'::text, 'cluster'::text, 'none'::text]))),
     CONSTRAINT raw_is_an_object CHECK ((jsonb_typeof(raw) = 'object'::text)),
     CONSTRAINT ticket_id_agrees_with_raw CHECK (((raw ->> 'ticket_id'::text) = ticket_id))
-);
+)
+WITH (fillfactor='85');
 
 
 --
@@ -8854,38 +9004,17 @@ CREATE INDEX closure_events_closed_at_idx ON tickets.closure_events USING brin (
 
 
 --
--- Name: ticket_closed_at_idx; Type: INDEX; Schema: tickets; Owner: -
---
-
-CREATE INDEX ticket_closed_at_idx ON ONLY tickets.ticket USING btree (closed_at);
-
-
---
 -- Name: crq_closed_at_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX crq_closed_at_idx ON tickets.crq USING btree (closed_at);
+CREATE INDEX crq_closed_at_idx ON tickets.crq USING btree (closed_at) WHERE (closed_at IS NOT NULL);
 
 
 --
--- Name: ticket_opened_at_idx; Type: INDEX; Schema: tickets; Owner: -
+-- Name: crq_cluster_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX ticket_opened_at_idx ON ONLY tickets.ticket USING btree (COALESCE(created_at_service, first_seen_at));
-
-
---
--- Name: crq_coalesce_idx; Type: INDEX; Schema: tickets; Owner: -
---
-
-CREATE INDEX crq_coalesce_idx ON tickets.crq USING btree (COALESCE(created_at_service, first_seen_at));
-
-
---
--- Name: ticket_geog_idx; Type: INDEX; Schema: tickets; Owner: -
---
-
-CREATE INDEX ticket_geog_idx ON ONLY tickets.ticket USING gist (geog) WHERE (geog IS NOT NULL);
+CREATE INDEX crq_cluster_idx ON tickets.crq USING btree ("left"(cluster, 255));
 
 
 --
@@ -8896,27 +9025,6 @@ CREATE INDEX crq_geog_idx ON tickets.crq USING gist (geog) WHERE (geog IS NOT NU
 
 
 --
--- Name: ticket_open_geog_idx; Type: INDEX; Schema: tickets; Owner: -
---
-
-CREATE INDEX ticket_open_geog_idx ON ONLY tickets.ticket USING gist (geog) WHERE (is_open AND is_actionable AND (geog IS NOT NULL));
-
-
---
--- Name: crq_geog_idx1; Type: INDEX; Schema: tickets; Owner: -
---
-
-CREATE INDEX crq_geog_idx1 ON tickets.crq USING gist (geog) WHERE (is_open AND is_actionable AND (geog IS NOT NULL));
-
-
---
--- Name: ticket_geom_idx; Type: INDEX; Schema: tickets; Owner: -
---
-
-CREATE INDEX ticket_geom_idx ON ONLY tickets.ticket USING gist (geom) WHERE (geom IS NOT NULL);
-
-
---
 -- Name: crq_geom_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
@@ -8924,31 +9032,24 @@ CREATE INDEX crq_geom_idx ON tickets.crq USING gist (geom) WHERE (geom IS NOT NU
 
 
 --
--- Name: ticket_cluster_idx; Type: INDEX; Schema: tickets; Owner: -
+-- Name: crq_open_geog_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX ticket_cluster_idx ON ONLY tickets.ticket USING btree ("left"(cluster, 255));
-
-
---
--- Name: crq_left_idx; Type: INDEX; Schema: tickets; Owner: -
---
-
-CREATE INDEX crq_left_idx ON tickets.crq USING btree ("left"(cluster, 255));
+CREATE INDEX crq_open_geog_idx ON tickets.crq USING gist (geog) WHERE (is_open AND is_actionable AND (geog IS NOT NULL));
 
 
 --
--- Name: ticket_open_idx; Type: INDEX; Schema: tickets; Owner: -
+-- Name: crq_open_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX ticket_open_idx ON ONLY tickets.ticket USING btree (ticket_id) WHERE is_open;
+CREATE INDEX crq_open_idx ON tickets.crq USING btree (ticket_id) WHERE is_open;
 
 
 --
--- Name: crq_ticket_id_idx; Type: INDEX; Schema: tickets; Owner: -
+-- Name: crq_opened_at_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX crq_ticket_id_idx ON tickets.crq USING btree (ticket_id) WHERE is_open;
+CREATE INDEX crq_opened_at_idx ON tickets.crq USING btree (COALESCE(created_at_service, first_seen_at));
 
 
 --
@@ -8962,14 +9063,14 @@ CREATE INDEX geocoder_requests_service_idx ON tickets.geocoder_requests USING bt
 -- Name: inc_closed_at_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX inc_closed_at_idx ON tickets.inc USING btree (closed_at);
+CREATE INDEX inc_closed_at_idx ON tickets.inc USING btree (closed_at) WHERE (closed_at IS NOT NULL);
 
 
 --
--- Name: inc_coalesce_idx; Type: INDEX; Schema: tickets; Owner: -
+-- Name: inc_cluster_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX inc_coalesce_idx ON tickets.inc USING btree (COALESCE(created_at_service, first_seen_at));
+CREATE INDEX inc_cluster_idx ON tickets.inc USING btree ("left"(cluster, 255));
 
 
 --
@@ -8980,13 +9081,6 @@ CREATE INDEX inc_geog_idx ON tickets.inc USING gist (geog) WHERE (geog IS NOT NU
 
 
 --
--- Name: inc_geog_idx1; Type: INDEX; Schema: tickets; Owner: -
---
-
-CREATE INDEX inc_geog_idx1 ON tickets.inc USING gist (geog) WHERE (is_open AND is_actionable AND (geog IS NOT NULL));
-
-
---
 -- Name: inc_geom_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
@@ -8994,17 +9088,24 @@ CREATE INDEX inc_geom_idx ON tickets.inc USING gist (geom) WHERE (geom IS NOT NU
 
 
 --
--- Name: inc_left_idx; Type: INDEX; Schema: tickets; Owner: -
+-- Name: inc_open_geog_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX inc_left_idx ON tickets.inc USING btree ("left"(cluster, 255));
+CREATE INDEX inc_open_geog_idx ON tickets.inc USING gist (geog) WHERE (is_open AND is_actionable AND (geog IS NOT NULL));
 
 
 --
--- Name: inc_ticket_id_idx; Type: INDEX; Schema: tickets; Owner: -
+-- Name: inc_open_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX inc_ticket_id_idx ON tickets.inc USING btree (ticket_id) WHERE is_open;
+CREATE INDEX inc_open_idx ON tickets.inc USING btree (ticket_id) WHERE is_open;
+
+
+--
+-- Name: inc_opened_at_idx; Type: INDEX; Schema: tickets; Owner: -
+--
+
+CREATE INDEX inc_opened_at_idx ON tickets.inc USING btree (COALESCE(created_at_service, first_seen_at));
 
 
 --
@@ -9029,52 +9130,10 @@ CREATE INDEX status_events_ticket_idx ON tickets.status_events USING btree (tick
 
 
 --
--- Name: crq_closed_at_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_closed_at_idx ATTACH PARTITION tickets.crq_closed_at_idx;
-
-
---
--- Name: crq_coalesce_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_opened_at_idx ATTACH PARTITION tickets.crq_coalesce_idx;
-
-
---
 -- Name: crq_daily_snapshot_day_cluster_dataset_key; Type: INDEX ATTACH; Schema: tickets; Owner: -
 --
 
 ALTER INDEX tickets.a_day_and_cluster_stand_once ATTACH PARTITION tickets.crq_daily_snapshot_day_cluster_dataset_key;
-
-
---
--- Name: crq_geog_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_geog_idx ATTACH PARTITION tickets.crq_geog_idx;
-
-
---
--- Name: crq_geog_idx1; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_open_geog_idx ATTACH PARTITION tickets.crq_geog_idx1;
-
-
---
--- Name: crq_geom_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_geom_idx ATTACH PARTITION tickets.crq_geom_idx;
-
-
---
--- Name: crq_left_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_cluster_idx ATTACH PARTITION tickets.crq_left_idx;
 
 
 --
@@ -9085,27 +9144,6 @@ ALTER INDEX tickets.ticket_pkey ATTACH PARTITION tickets.crq_pkey;
 
 
 --
--- Name: crq_ticket_id_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_open_idx ATTACH PARTITION tickets.crq_ticket_id_idx;
-
-
---
--- Name: inc_closed_at_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_closed_at_idx ATTACH PARTITION tickets.inc_closed_at_idx;
-
-
---
--- Name: inc_coalesce_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_opened_at_idx ATTACH PARTITION tickets.inc_coalesce_idx;
-
-
---
 -- Name: inc_daily_snapshot_day_cluster_dataset_key; Type: INDEX ATTACH; Schema: tickets; Owner: -
 --
 
@@ -9113,45 +9151,10 @@ ALTER INDEX tickets.a_day_and_cluster_stand_once ATTACH PARTITION tickets.inc_da
 
 
 --
--- Name: inc_geog_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_geog_idx ATTACH PARTITION tickets.inc_geog_idx;
-
-
---
--- Name: inc_geog_idx1; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_open_geog_idx ATTACH PARTITION tickets.inc_geog_idx1;
-
-
---
--- Name: inc_geom_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_geom_idx ATTACH PARTITION tickets.inc_geom_idx;
-
-
---
--- Name: inc_left_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_cluster_idx ATTACH PARTITION tickets.inc_left_idx;
-
-
---
 -- Name: inc_pkey; Type: INDEX ATTACH; Schema: tickets; Owner: -
 --
 
 ALTER INDEX tickets.ticket_pkey ATTACH PARTITION tickets.inc_pkey;
-
-
---
--- Name: inc_ticket_id_idx; Type: INDEX ATTACH; Schema: tickets; Owner: -
---
-
-ALTER INDEX tickets.ticket_open_idx ATTACH PARTITION tickets.inc_ticket_id_idx;
 
 
 --
@@ -9575,6 +9578,13 @@ REVOKE ALL ON FUNCTION tickets._contract_columns() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION _count_day(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._count_day(p_dataset text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _datasets(p_dataset text); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -9600,6 +9610,13 @@ REVOKE ALL ON FUNCTION tickets._derive_ticket() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION tickets._derived(p_raw jsonb, p_days text[], p_minutes text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _drop_ticket_indexes(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._drop_ticket_indexes(p_dataset text) FROM PUBLIC;
 
 
 --
@@ -9642,6 +9659,13 @@ REVOKE ALL ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets
 --
 
 REVOKE ALL ON FUNCTION tickets._follow_gazetteer() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _index_tickets(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._index_tickets(p_dataset text) FROM PUBLIC;
 
 
 --
@@ -9866,6 +9890,13 @@ REVOKE ALL ON FUNCTION tickets._staged_raw(p_row tickets.staging, p_extra_column
 --
 
 REVOKE ALL ON FUNCTION tickets._text_hash(p_row tickets.staging) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _ticket_indexes(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._ticket_indexes(p_dataset text) FROM PUBLIC;
 
 
 --

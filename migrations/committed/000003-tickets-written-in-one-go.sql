@@ -1,5 +1,5 @@
 --! Previous: sha1:a4cc492554cc0f2f700b2dd43d43d46300ee32a4
---! Hash: sha1:0f97d5a589255f66443ce2cd8c3069c93588d310
+--! Hash: sha1:34e322aa83cda9e17342094d2b40913c2f993386
 --! Message: tickets written in one go
 
 -- The columns of a ticket are still what follows from its raw, whoever writes it, but by a trigger:
@@ -495,6 +495,113 @@ $$;
 comment on function tickets._place_tickets(text[]) is
   'Puts the tickets of some clusters, or of all, where the gazetteers say; returns how many moved.';
 --! EndIncluded functions/tickets._place_tickets.sql
+
+-- A ticket that changes stays on its page, and out of the indexes on what has not changed of it.
+do $do$
+declare
+  v_partition regclass;
+begin
+  for v_partition in
+    select i.inhrelid from pg_inherits as i where i.inhparent = 'tickets.ticket'::regclass
+  loop
+    execute format('alter table %s set (fillfactor = 85)', v_partition);
+  end loop;
+end;
+$do$;
+
+drop index tickets.ticket_geom_idx, tickets.ticket_geog_idx, tickets.ticket_open_geog_idx,
+  tickets.ticket_cluster_idx, tickets.ticket_open_idx, tickets.ticket_opened_at_idx,
+  tickets.ticket_closed_at_idx;
+--! Included functions/tickets._ticket_indexes.sql
+create or replace function tickets._ticket_indexes(p_dataset text)
+  returns table (name text, definition text)
+  language sql stable
+  set search_path = ''
+as $$
+  /*
+    The indexes of a dataset's partition of tickets.ticket, beside its key: their names, without the
+    schema, and the statements that create them.
+
+    They belong to the partitions and not to tickets.ticket, because those of an empty partition are
+    dropped while its first file is loaded; see tickets._drop_ticket_indexes.
+  */
+  select format('%s_%s', p_dataset, i.name),
+    format('create index %I on tickets.%I using %s', p_dataset || '_' || i.name, p_dataset, i.on)
+  from (values
+    -- The map. Partial, because GiST would hold an entry for each ticket without a point.
+    ('geom_idx', 'gist (geom) where geom is not null'),
+    -- Distances of whatever tickets, and the nearest that can be worked on.
+    ('geog_idx', 'gist (geog) where geog is not null'),
+    ('open_geog_idx', 'gist (geog) where is_open and is_actionable and geog is not null'),
+    -- A gazetteer that changes looks for its tickets. Cut, because an index holds no longer ones.
+    ('cluster_idx', 'btree (left(cluster, 255))'),
+    -- The dashboards and the day's snapshot.
+    ('open_idx', 'btree (ticket_id) where is_open'),
+    ('opened_at_idx', 'btree (coalesce(created_at_service, first_seen_at))'),
+    ('closed_at_idx', 'btree (closed_at) where closed_at is not null')
+  ) as i (name, "on");
+$$;
+
+comment on function tickets._ticket_indexes(text) is
+  'The indexes of a dataset''s partition of tickets.ticket, and the statements that create them.';
+--! EndIncluded functions/tickets._ticket_indexes.sql
+--! Included functions/tickets._index_tickets.sql
+create or replace function tickets._index_tickets(p_dataset text)
+  returns void
+  language plpgsql volatile
+  set search_path = ''
+as $$
+/*
+  Creates the indexes of a dataset's tickets that are not there.
+*/
+declare
+  v_index record;
+begin
+  for v_index in
+    select i.definition
+    from tickets._ticket_indexes(p_dataset) as i
+    where to_regclass(format('tickets.%I', i.name)) is null
+  loop
+    execute v_index.definition;
+  end loop;
+end;
+$$;
+
+comment on function tickets._index_tickets(text) is
+  'Creates the indexes of a dataset''s tickets that are not there.';
+--! EndIncluded functions/tickets._index_tickets.sql
+--! Included functions/tickets._drop_ticket_indexes.sql
+create or replace function tickets._drop_ticket_indexes(p_dataset text)
+  returns void
+  language plpgsql volatile
+  set search_path = ''
+as $$
+/*
+  Drops the indexes of a dataset without tickets, so that its first file is written without them and
+  they are built at once after it: half of the work, and by row the same for a large file as for a
+  small one. Whoever reads these tickets waits till the file is loaded; there are none yet.
+
+  Where somebody is reading them now, everything stays as it is.
+*/
+declare
+  v_index record;
+begin
+  execute format('lock table tickets.%I in access exclusive mode nowait', p_dataset);
+  for v_index in
+    select i.name from tickets._ticket_indexes(p_dataset) as i
+  loop
+    execute format('drop index if exists tickets.%I', v_index.name);
+  end loop;
+exception
+  when lock_not_available or object_in_use then
+    null;
+end;
+$$;
+
+comment on function tickets._drop_ticket_indexes(text) is
+  'Drops the indexes of a dataset without tickets, till its first file is written.';
+--! EndIncluded functions/tickets._drop_ticket_indexes.sql
+select tickets._index_tickets(d.dataset) from tickets.datasets as d;
 
 -- A snapshot that changes nothing is one row, and not one for each of its tickets -----------------
 
@@ -1032,13 +1139,158 @@ begin
   on conflict (dataset) do update set
     exported_at = excluded.exported_at,
     source_key = excluded.source_key,
-    ticket_ids = excluded.ticket_ids;
+    -- The same value is not written again.
+    ticket_ids = case
+      when v_fence.ticket_ids = v_ticket_ids then f.ticket_ids else excluded.ticket_ids
+    end;
 end;
 $$;
 
 comment on function tickets._fence_snapshot(text, tickets.file_version, boolean) is
   'Remembers which tickets the snapshot just applied carries: it holds off whatever is older.';
 --! EndIncluded functions/tickets._fence_snapshot.sql
+--! Included functions/tickets._count_day.sql
+create or replace function tickets._count_day(p_dataset text)
+  returns table (
+    day date,
+    cluster text,
+    open bigint,
+    actionable bigint,
+    breached bigint,
+    created bigint,
+    closed bigint
+  )
+  language plpgsql stable
+  set search_path = ''
+  -- The day is that of Nairobi, wherever the session may be.
+  set timezone = 'Africa/Nairobi'
+  set plan_cache_mode = force_custom_plan
+  set jit = off
+as $$
+/*
+  What there is to count today of each cluster of a dataset. Each part goes by an index, none looks
+  at all tickets.
+
+  Reads only, by return query: so the planner may share it out among parallel workers.
+*/
+#variable_conflict use_column
+declare
+  c_now constant timestamptz := tickets._now();
+  c_begins_at constant timestamptz := date_trunc('day', c_now);
+  c_ends_at constant timestamptz := c_begins_at + interval '1 day';
+  v_breached_before timestamptz;
+begin
+  select c_now - make_interval(secs => extract(epoch from d.sla_target)::float8)
+  into v_breached_before
+  from tickets.datasets as d
+  where d.dataset = p_dataset;
+
+  return query
+  with recursive clusters as (
+    -- Each one once, from one to the next in the index. NULL ends it.
+    select (
+      select min(left(t.cluster, 255))
+      from tickets.ticket as t
+      where t.dataset = p_dataset
+    ) as cluster
+    union all
+    select (
+      select min(left(t.cluster, 255))
+      from tickets.ticket as t
+      where t.dataset = p_dataset and left(t.cluster, 255) > c.cluster
+    )
+    from clusters as c
+    where c.cluster is not null
+  )
+  select c_now::date, k.cluster, sum(k.open)::bigint, sum(k.actionable)::bigint,
+    sum(k.breached)::bigint, sum(k.created)::bigint, sum(k.closed)::bigint
+  from (
+    select left(t.cluster, 255) as cluster, count(*) as open,
+      count(*) filter (where t.is_actionable) as actionable,
+      count(*) filter (
+        where coalesce(t.created_at_service, t.first_seen_at) < v_breached_before
+      ) as breached,
+      0 as created, 0 as closed
+    from tickets.ticket as t
+    where t.dataset = p_dataset and t.is_open
+    group by left(t.cluster, 255)
+    union all
+    select left(t.cluster, 255), 0, 0, 0, count(*), 0
+    from tickets.ticket as t
+    where t.dataset = p_dataset
+      and coalesce(t.created_at_service, t.first_seen_at) >= c_begins_at
+      and coalesce(t.created_at_service, t.first_seen_at) < c_ends_at
+    group by left(t.cluster, 255)
+    union all
+    select left(t.cluster, 255), 0, 0, 0, 0, count(*)
+    from tickets.ticket as t
+    where t.dataset = p_dataset and t.closed_at >= c_begins_at and t.closed_at < c_ends_at
+    group by left(t.cluster, 255)
+    union all
+    -- A cluster of which there is nothing to count today has a row, too.
+    select c.cluster, 0, 0, 0, 0, 0
+    from clusters as c
+    where c.cluster is not null
+      or exists (
+        select from tickets.ticket as t
+        where t.dataset = p_dataset and left(t.cluster, 255) is null
+      )
+  ) as k
+  group by k.cluster;
+end;
+$$;
+
+comment on function tickets._count_day(text) is
+  'What there is to count today of each cluster of a dataset.';
+--! EndIncluded functions/tickets._count_day.sql
+--! Included functions/tickets._capture_day.sql
+create or replace function tickets._capture_day(p_dataset text)
+  returns integer
+  language sql volatile
+  set search_path = ''
+as $$
+  /*
+    Brings today's rows of tickets.daily_snapshot up to date, for one dataset.
+
+    Returns    how many clusters changed; rows that are right already are not written again.
+  */
+  with counted as materialized (
+    select c.* from tickets._count_day(p_dataset) as c
+  ),
+  captured as (
+    insert into tickets.daily_snapshot as s (
+      dataset, day, cluster, open, actionable, breached, created, closed
+    )
+    select p_dataset, c.day, c.cluster, c.open, c.actionable, c.breached, c.created, c.closed
+    from counted as c
+    on conflict (day, cluster, dataset) do update set
+      open = excluded.open,
+      actionable = excluded.actionable,
+      breached = excluded.breached,
+      created = excluded.created,
+      closed = excluded.closed,
+      captured_at = excluded.captured_at
+    where (s.open, s.actionable, s.breached, s.created, s.closed)
+      is distinct from
+        (excluded.open, excluded.actionable, excluded.breached, excluded.created, excluded.closed)
+    returning s.cluster
+  ),
+  emptied as (
+    -- A cluster that all tickets have left since the last look.
+    delete from tickets.daily_snapshot as s
+    where s.dataset = p_dataset
+      and s.day = (tickets._now() at time zone 'Africa/Nairobi')::date
+      and not exists (
+        select from counted as c where c.cluster is not distinct from s.cluster
+      )
+    returning s.cluster
+  )
+  select (select count(*) from captured)::integer + (select count(*) from emptied)::integer;
+$$;
+
+comment on function tickets._capture_day(text) is
+  'Brings today''s rows of the daily snapshot of a dataset up to date.';
+--! EndIncluded functions/tickets._capture_day.sql
 --! Included functions/tickets._apply_file.sql
 create or replace function tickets._apply_file(
   p_dataset text,
@@ -1092,6 +1344,7 @@ declare
   c_is_whole constant boolean := not c_is_partial and p_extra_columns = '{}';
   c_days constant text[] := tickets._days();
   c_minutes constant text[] := tickets._minutes_of_day();
+  v_is_first boolean;
   v_repeated text[];
   v_last_lines bigint[];
   v_result tickets.applied_file;
@@ -1104,6 +1357,11 @@ begin
   perform tickets._lock_tickets(p_dataset, p_to_apply => true),
     tickets._lock_gazetteers(p_to_change => false),
     tickets._spare_triggers(true);
+
+  v_is_first := not exists (select from tickets.ticket as t where t.dataset = p_dataset);
+  if v_is_first then
+    perform tickets._drop_ticket_indexes(p_dataset);
+  end if;
 
   -- The planner knows nothing of a table that was filled a moment ago.
   execute format('analyze tickets.%I (dataset, source_key, line)', p_dataset || '_staging');
@@ -1167,7 +1425,7 @@ begin
           else r.repeats
         end as repeats,
         r.ticket_id is not null as has_repeats, t.is_open, t.normalized_status, t.raw_status,
-        t.assigned_team, t.owner, t.cluster, t.location_name
+        t.assigned_team, t.owner
       from judged as j
       left join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = j.ticket_id
       left join tickets.ticket_repeats as r on r.dataset = p_dataset and r.ticket_id = j.ticket_id
@@ -1201,7 +1459,7 @@ begin
       union all
       select b.ticket_id, b.line, b.text_hash, b.fits, b.is_known, b.exported_at, b.source_key,
         b.previous, b.repeats, b.has_repeats, b.is_open, b.normalized_status, b.raw_status,
-        b.assigned_team, b.owner, b.cluster, b.location_name, b.newest, b.raw,
+        b.assigned_team, b.owner, b.newest, b.raw,
         b.raw = b.known_raw and b.source_key is not null
       from rebuilt as b
     ) as c
@@ -1213,19 +1471,15 @@ begin
     from (
       select array_agg(k.cluster) as clusters, array_agg(k.location_name) as location_names
       from (
-        select distinct
-          case
-            when s.cluster = tickets._not_in_file() then l.cluster
-            else tickets._unless_blank(s.cluster)
-          end as cluster,
-          case
-            when s.location_name = tickets._not_in_file() then l.location_name
-            else tickets._unless_blank(s.location_name)
-          end as location_name
+        select c.raw ->> 'cluster' as cluster, c.raw ->> 'location_name' as location_name
+        from compared as c
+        where c.outcome = 'updated'
+        union
+        select tickets._unless_blank(s.cluster), tickets._unless_blank(s.location_name)
         from looked_up as l
         join tickets.staging as s
           on s.dataset = p_dataset and s.source_key = p_source_key and s.line = l.line
-        where not (l.is_known and l.fits)
+        where not l.is_known
       ) as k
     ) as k
     cross join lateral tickets._places_of(k.clusters, k.location_names) as p
@@ -1427,6 +1681,9 @@ begin
     from compared as c
   ) as c;
 
+  if v_is_first then
+    perform tickets._index_tickets(p_dataset);
+  end if;
   if p_is_snapshot then
     perform tickets._fence_snapshot(
       p_dataset, c_version,
