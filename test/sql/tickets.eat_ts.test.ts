@@ -9,14 +9,20 @@ const database = await createDatabase({ after });
 
 const hour = 3_600_000;
 
+/** What it says, which is what the expression for many texts at once says, too. */
 async function eatTs(
   texts: readonly (string | null)[],
   client: ClientBase | typeof database.pool = database.pool,
 ) {
-  const { rows } = await client.query<{ at: Date | null }>(
-    `select tickets.eat_ts(t.text) as at
+  const { rows } = await client.query<{ at: Date | null; at_once: Date | null }>(
+    `select tickets.eat_ts(t.text) as at,
+       tickets._instant(t.text, tickets._days(), tickets._minutes_of_day()) as at_once
      from unnest($1::text[]) with ordinality as t (text, n) order by t.n`,
     [texts],
+  );
+  assert.deepEqual(
+    rows.map((row) => row.at_once),
+    rows.map((row) => row.at),
   );
   return rows.map((row) => row.at?.toISOString() ?? null);
 }
@@ -191,7 +197,7 @@ test("neither DateStyle nor TimeZone has a say", () =>
     }
   }));
 
-test("it is immutable, so that stored columns may be derived with it", async () => {
+test("it is immutable, so that plans may compute it ahead", async () => {
   const { rows } = await database.pool.query(
     "select provolatile from pg_proc where oid = 'tickets.eat_ts(text)'::regprocedure",
   );

@@ -105,6 +105,12 @@ function staged(file: ExportFile, more: Partial<StagedFile> = {}): StagedFile {
   };
 }
 
+function inOrder(files: readonly ExportFile[]): ExportFile[] {
+  return [...files].sort(
+    (one, other) => one.minute - other.minute || compareBytes(keyOf(one), keyOf(other)),
+  );
+}
+
 type ModelTicket = Pick<
   Ticket,
   | "ticket_id"
@@ -121,11 +127,8 @@ interface Version extends ModelTicket {
 
 /** Every version of each ticket, oldest first: the last line of the ticket in each file. */
 function versionsOf(files: readonly ExportFile[]): Map<string, Version[]> {
-  const sorted = [...files].sort(
-    (one, other) => one.minute - other.minute || compareBytes(keyOf(one), keyOf(other)),
-  );
   const versions = new Map<string, Version[]>();
-  for (const file of sorted) {
+  for (const file of inOrder(files)) {
     const last = new Map(file.rows.map(({ ticket, content }) => [ticket, contents[content]]));
     for (const [ticket_id, content] of last) {
       const earlier = versions.get(ticket_id) ?? [];
@@ -339,12 +342,9 @@ test("snapshots in their order end in the rows of the model", () =>
   database.rolledBack(async (client) => {
     await fc.assert(
       fc.asyncProperty(exportFiles, async (files) => {
-        const sorted = [...files].sort(
-          (one, other) => one.minute - other.minute || compareBytes(keyOf(one), keyOf(other)),
-        );
         const { tickets, closures } = await outcomeOf(
           client,
-          sorted.map((file) => staged(file, { isSnapshot: true })),
+          inOrder(files).map((file) => staged(file, { isSnapshot: true })),
         );
         assert.deepEqual(modelled(tickets), expectedTickets(files));
         assert.deepEqual(closures, expectedClosures(files));
@@ -623,6 +623,35 @@ test("an object replaced after newer ones were applied does not win over those",
     assert.deepEqual((await ticketRow(client, "T1")).raw, other);
   }));
 
+test("change files that come late around snapshots undo nothing newer", () =>
+  database.rolledBack(async (client) => {
+    const cases = exportFiles.chain((files) =>
+      fc.record({
+        files: fc.constant(files),
+        isSnapshot: fc.array(fc.boolean(), { minLength: files.length, maxLength: files.length }),
+        order: fc.shuffledSubarray([...files], { minLength: files.length }),
+      }),
+    );
+    await fc.assert(
+      fc.asyncProperty(cases, async ({ files, isSnapshot, order }) => {
+        // Snapshots come in their order: of several that wait, only the newest is loaded.
+        const snapshots = inOrder(files.filter((_, n) => isSnapshot[n]));
+        const waiting = [...snapshots];
+        const loaded = order.map((file) =>
+          snapshots.includes(file)
+            ? staged(waiting.shift() ?? file, { isSnapshot: true })
+            : staged(file),
+        );
+        const { tickets } = await outcomeOf(client, loaded);
+        assert.deepEqual(
+          tickets.map(({ ticket_id, raw }) => [ticket_id, raw]),
+          expectedTickets(files).map(({ ticket_id, raw }) => [ticket_id, raw]),
+        );
+      }),
+      { numRuns: 40 },
+    );
+  }));
+
 test("a snapshot's repeats hold off older files, too", () =>
   database.rolledBack(async (client) => {
     const snapshot = (minute: number): StagedFile => ({
@@ -638,6 +667,29 @@ test("a snapshot's repeats hold off older files, too", () =>
     const ticket = await ticketRow(client, "T1");
     assert.deepEqual(ticket.raw, pending);
     assert.equal(ticket.source_key, "automations/inc/2026-06-15T05-00-00.csv");
+  }));
+
+test("a ticket that leaves the snapshots still holds off files older than its last one", () =>
+  database.rolledBack(async (client) => {
+    const hourly = (hour: number, rows: Row[]): StagedFile => ({
+      key: `automations/inc/2026-06-15T0${hour}-00-00.csv`,
+      rows,
+      isSnapshot: true,
+    });
+    const others = { ...pending, ticket_id: "T2" };
+    await applyFile(client, hourly(1, [pending, others]));
+    await applyFile(client, hourly(3, [pending, others]));
+    await applyFile(client, hourly(5, [others]));
+    const late = changeKey("2026-06-15T02-00-00");
+    assert.deepEqual(
+      await applyFile(client, { key: late, rows: [other] }),
+      countsOf(late, { staged: 1, stale: 1 }),
+    );
+    const later = changeKey("2026-06-15T04-00-00");
+    assert.deepEqual(
+      await applyFile(client, { key: later, rows: [other] }),
+      countsOf(later, { staged: 1, updated: 1 }),
+    );
   }));
 
 test("a ticket that is absent from a newer snapshot stays", () =>
