@@ -85,7 +85,8 @@ async function runDemo({ config, log }: Session, asJson: boolean): Promise<ExitC
   }
 }
 
-function sampleFiles(): { key: string; body: Buffer }[] {
+/** What the demo puts into its bucket. */
+export function sampleFiles(): { key: string; body: Buffer }[] {
   const exports = datasets.flatMap((dataset) =>
     sampleExports({ dataset, seed: SEED, files: 6, ticketsPerFile: dataset === "inc" ? 120 : 60 }),
   );
