@@ -101,22 +101,35 @@ const pages: Record<string, (t: TestContext, page: string) => Promise<void>> = {
     const current = join(shell.folder, "current.sql");
     const committed = () => globSync("migrations/committed/*.sql", { cwd: shell.folder }).sort();
     const before = committed();
+    let server = "";
     await walk(page, {
       shell,
       notes: [
         { at: "npm ci", notRun: "the packages are installed" },
         { at: "npm test", notRun: "this is one of the tests" },
-        { at: "npm run watch", ready: /Running current\.sql/, until: "commit" },
+        {
+          at: "npm run watch",
+          ready: /Running current\.sql[^]*Finished/,
+          until: "commit",
+          check: (output) => {
+            server = /postgres:\/\/[^']+/.exec(output)?.[0] ?? assert.fail();
+          },
+        },
         {
           at: "--!include",
           async does(text, watch) {
-            const runs = () => watch?.printed().match(/Running current\.sql/g)?.length ?? 0;
-            const until = runs() + 1;
             writeFileSync(current, text);
-            while (runs() < until) await new Promise((resolve) => setTimeout(resolve, 50));
+            await watch?.until(/(Running current\.sql[^]*Finished[^]*){2}/);
           },
         },
-        { at: "commit --message" },
+        {
+          at: "commit --message",
+          before: () =>
+            assert.rejects(
+              lookAt(server, () => Promise.resolve()),
+              /ECONNREFUSED/,
+            ),
+        },
         { at: "npm run schema", notRun: "drift.test.ts does it" },
         { at: "git add", notRun: "there is no repository" },
         { at: "eat_ts.test.ts", notRun: "it runs beside this one" },

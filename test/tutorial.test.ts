@@ -1,8 +1,10 @@
 // The tutorial, walked through word by word.
 
+import assert from "node:assert/strict";
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { exitCodes } from "../src/errors.ts";
 import { freePorts } from "./harness/free-ports.ts";
 import { startCluster } from "./harness/postgres.ts";
 import { openShell } from "./harness/shell.ts";
@@ -37,9 +39,19 @@ test("the tutorial does what it says, from the demo to the map and back", async 
           appendFileSync(join(shell.folder, ".env"), text);
         },
       },
-      { at: "ingest all", code: 6 },
-      { at: "ingest all --apply", code: 6 },
+      { at: "ingest all", code: exitCodes.fileRefused, check: says(/^INC: 6 files.*\(dry run/m) },
+      {
+        at: "ingest all --apply",
+        code: exitCodes.fileRefused,
+        check: says(/^INC: .* 6 archived$/m),
+      },
       { at: "fleettickets preview", ready: /Ctrl-C/ },
     ],
   });
 });
+
+function says(pattern: RegExp): (output: string) => void {
+  return (output) => {
+    assert.match(output, pattern);
+  };
+}

@@ -13,7 +13,7 @@ import { findPostgres } from "./find-postgres.ts";
 import type { Scope } from "./scope.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
-const READY_TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 60_000;
 
 /** What a command printed, on stdout and stderr together, and how it ended. */
 export interface ShellResult {
@@ -25,6 +25,8 @@ export interface ShellResult {
 export interface Service {
   /** What it has printed until now. */
   printed(): string;
+  /** Waits until it has printed this. */
+  until(pattern: RegExp): Promise<void>;
   /** Presses Ctrl-C and waits until the command and all its children are gone. */
   stop(): Promise<void>;
 }
@@ -111,19 +113,29 @@ echo $?`,
       writeFileSync(file, "");
       const printed = () => readFileSync(file, "utf8");
       const pid = await ask(`eval ${quoted(command)} >${file} 2>&1 </dev/null &\necho $!`);
-      const deadline = Date.now() + READY_TIMEOUT_MS;
-      while (!ready.test(printed())) {
-        const isThere = (await ask(`kill -0 ${pid} 2>/dev/null; echo $?`)) === 0;
-        if (!isThere || Date.now() > deadline) {
-          throw new Error(`${command} is not ready:\n${printed()}`);
+      const isThere = async () => (await ask(`kill -0 -- -${pid}; echo $?`)) === 0;
+
+      async function until(pattern: RegExp): Promise<void> {
+        const deadline = Date.now() + TIMEOUT_MS;
+        while (!pattern.test(printed())) {
+          if (!(await isThere()) || Date.now() > deadline) {
+            throw new Error(`${command} did not print ${pattern.source}:\n${printed()}`);
+          }
+          await sleep(50);
         }
-        await sleep(50);
       }
+
+      await until(ready);
       return {
         printed,
+        until,
         async stop() {
-          await ask(`kill -INT -- -${pid}; wait ${pid}; echo $?`);
-          while ((await ask(`kill -0 -- -${pid} 2>/dev/null; echo $?`)) === 0) await sleep(20);
+          const deadline = Date.now() + TIMEOUT_MS;
+          await ask(`kill -INT -- -${pid}; echo $?`);
+          while (await isThere()) {
+            if (Date.now() > deadline) throw new Error(`${command} goes on:\n${printed()}`);
+            await sleep(20);
+          }
         },
       };
     },

@@ -13,6 +13,7 @@ import { join } from "node:path";
 import type { Service, Shell } from "./shell.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
+const BLOCK = /^```(\w*)\n(.*?)^```$/gms;
 const PROMPT = /^(\$|\w*=[>#]) (.*)/;
 const PSQL = 'psql "$DATABASE_URL"';
 const LOG = /^\{"level":.*\n/gm;
@@ -150,8 +151,9 @@ export async function walk(page: string, options: Walk): Promise<void> {
 function stepsOf(page: string, names: Readonly<Record<string, string>>): Step[] {
   let text = readFileSync(join(ROOT, page), "utf8");
   for (const [name, here] of Object.entries(names)) text = text.replaceAll(name, here);
-  return Array.from(text.matchAll(/^```(\w*)\n(.*?)^```$/gms)).flatMap(
-    ([, language = "", block = ""]) => stepsOfBlock(language, block),
+  assert.doesNotMatch(text.replaceAll(BLOCK, ""), /```/, `${page}: a block that is not found`);
+  return Array.from(text.matchAll(BLOCK)).flatMap(([, language = "", block = ""]) =>
+    stepsOfBlock(language, block),
   );
 }
 
