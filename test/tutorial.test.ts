@@ -1,6 +1,5 @@
 // The tutorial, walked through word by word.
 
-import assert from "node:assert/strict";
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -8,7 +7,7 @@ import { exitCodes } from "../src/errors.ts";
 import { freePorts } from "./harness/free-ports.ts";
 import { startCluster } from "./harness/postgres.ts";
 import { openShell } from "./harness/shell.ts";
-import { walk } from "./harness/walkthrough.ts";
+import { says, walk } from "./harness/walkthrough.ts";
 
 test("the tutorial does what it says, from the demo to the map and back", async (t) => {
   // Of its own, because the tutorial makes roles, and drops those that other databases need.
@@ -49,9 +48,3 @@ test("the tutorial does what it says, from the demo to the map and back", async 
     ],
   });
 });
-
-function says(pattern: RegExp): (output: string) => void {
-  return (output) => {
-    assert.match(output, pattern);
-  };
-}

@@ -147,6 +147,13 @@ export async function walk(page: string, options: Walk): Promise<void> {
   }
 }
 
+/** For notes: what is printed has to match. */
+export function says(pattern: RegExp): (output: string) => void {
+  return (output) => {
+    assert.match(output, pattern);
+  };
+}
+
 /** The steps of a page, in their order, with other names. */
 function stepsOf(page: string, names: Readonly<Record<string, string>>): Step[] {
   let text = readFileSync(join(ROOT, page), "utf8");
