@@ -151,9 +151,9 @@ begin
         lower(btrim(t.sla_status)) as sla_status,
         t.opened_at >= v_from and t.opened_at < v_to as is_created,
         w.is_closed,
-        case when t.geom is not null and (t.is_open or w.is_closed) then reporting._feature(t) end
-          as feature
+        case when t.geom is not null and (t.is_open or w.is_closed) then f end as feature
       from tickets.ticket_sla as t
+      cross join lateral reporting._feature(t) as f
       cross join lateral (
         select not t.is_open and t.closed_at >= v_from and t.closed_at < v_to as is_closed
       ) as w
@@ -241,14 +241,8 @@ begin
         'from', case when isfinite(v_from) then v_from end,
         'to', case when isfinite(v_to) then v_to end
       ),
-      'open', json_build_object(
-        'type', 'FeatureCollection',
-        'features', coalesce(c.open_features, '[]')
-      ),
-      'closed', json_build_object(
-        'type', 'FeatureCollection',
-        'features', coalesce(c.closed_features, '[]')
-      ),
+      'open', open_collection,
+      'closed', closed_collection,
       'metrics', json_build_object(
         'open_total', c.open_total,
         'open_actionable', c.open_actionable,
@@ -294,6 +288,13 @@ begin
     )
     from counted as c
     cross join listed as l
+    -- Rows: one more json_build_object around all the features would copy them three times more.
+    cross join lateral (
+      select 'FeatureCollection' as type, coalesce(c.open_features, '[]') as features
+    ) as open_collection
+    cross join lateral (
+      select 'FeatureCollection' as type, coalesce(c.closed_features, '[]') as features
+    ) as closed_collection
   );
 end;
 $$;
@@ -888,28 +889,24 @@ COMMENT ON COLUMN tickets.ticket_sla.geom IS 'Point, WGS 84: its own coordinates
 -- Name: _feature(tickets.ticket_sla); Type: FUNCTION; Schema: reporting; Owner: -
 --
 
-CREATE FUNCTION reporting._feature(p_ticket tickets.ticket_sla) RETURNS json
-    LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION reporting._feature(p_ticket tickets.ticket_sla) RETURNS TABLE(type text, id text, geometry json, properties reporting.ticket_properties)
+    LANGUAGE sql STABLE ROWS 1 PARALLEL SAFE
     AS $$
   /*
-    A ticket with a point as a GeoJSON feature (RFC 7946).
+    A ticket with a point as a GeoJSON feature (RFC 7946): one row, for json_agg to write.
 
-    The properties are a row of a type: that takes half the time of naming each of them to
-    json_build_object. No `set search_path` here: it would keep the function from being inlined into
-    the query that calls it.
+    A row takes half the memory of its JSON until then, and half the time of naming each property to
+    json_build_object. A function that returns a table is inlined where it is joined, for as long as
+    it has no `set search_path`.
   */
-  select json_build_object(
-    'type', 'Feature',
-    'id', p_ticket.ticket_id,
-    'geometry', public.st_asgeojson(p_ticket.geom, 6)::json,
-    'properties', row(
+  select 'Feature', p_ticket.ticket_id, public.st_asgeojson(p_ticket.geom, 6)::json,
+    row(
       p_ticket.dataset, p_ticket.ticket_id, p_ticket.normalized_status, p_ticket.raw_status,
       p_ticket.bucket, p_ticket.is_actionable, p_ticket.cluster, p_ticket.region,
       p_ticket.location_name, p_ticket.assigned_team, p_ticket.owner, p_ticket.sla_status,
       p_ticket.sla_state, p_ticket.mttr, p_ticket.opened_at, p_ticket.scheduled_at,
       p_ticket.closed_at, p_ticket.geo_source
-    )::reporting.ticket_properties
-  );
+    )::reporting.ticket_properties;
 $$;
 
 
@@ -1092,21 +1089,24 @@ COMMENT ON FUNCTION reporting.fn_backlog(p_dataset text, p_from date, p_to date,
 --
 
 CREATE FUNCTION reporting.fn_crq_dashboard(p_cluster text DEFAULT NULL::text, p_status text DEFAULT NULL::text, p_window text DEFAULT '7d'::text, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS json
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
-  /*
-    The live dashboard of CRQ: open tickets as they stand now, those closed in a window, and the
-    numbers of both.
+/*
+  The live dashboard of CRQ: open tickets as they stand now, those closed in a window, and the
+  numbers of both.
 
-    Takes      a cluster as the export writes it, NULL for all; a status, normalized or raw, in any
-               case, NULL or all for every; the window: 24h, 7d, 30d, all or an interval, which ends
-               at p_to, else now, and begins at p_from where that is given.
-    Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. Times are
-               EAT with their offset.
-    Raises     TK031 the window is no length of time, TK032 it ends before it begins.
-  */
-  select reporting._dashboard('crq', p_cluster, p_status, p_window, p_from, p_to);
+  Takes      a cluster as the export writes it, NULL for all; a status, normalized or raw, in any
+             case, NULL or all for every; the window: 24h, 7d, 30d, all or an interval, which ends
+             at p_to, else now, and begins at p_from where that is given.
+  Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. Times are
+             EAT with their offset.
+  Raises     TK031 the window is no length of time, TK032 it ends before it begins.
+*/
+begin
+  -- A function in SQL would put so long an answer through a temporary file.
+  return reporting._dashboard('crq', p_cluster, p_status, p_window, p_from, p_to);
+end;
 $$;
 
 
@@ -1122,21 +1122,24 @@ COMMENT ON FUNCTION reporting.fn_crq_dashboard(p_cluster text, p_status text, p_
 --
 
 CREATE FUNCTION reporting.fn_inc_dashboard(p_cluster text DEFAULT NULL::text, p_status text DEFAULT NULL::text, p_window text DEFAULT '7d'::text, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS json
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
-  /*
-    The live dashboard of INC: open tickets as they stand now, those closed in a window, and the
-    numbers of both.
+/*
+  The live dashboard of INC: open tickets as they stand now, those closed in a window, and the
+  numbers of both.
 
-    Takes      a cluster as the export writes it, NULL for all; a status, normalized or raw, in any
-               case, NULL or all for every; the window: 24h, 7d, 30d, all or an interval, which ends
-               at p_to, else now, and begins at p_from where that is given.
-    Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. Times are
-               EAT with their offset.
-    Raises     TK031 the window is no length of time, TK032 it ends before it begins.
-  */
-  select reporting._dashboard('inc', p_cluster, p_status, p_window, p_from, p_to);
+  Takes      a cluster as the export writes it, NULL for all; a status, normalized or raw, in any
+             case, NULL or all for every; the window: 24h, 7d, 30d, all or an interval, which ends
+             at p_to, else now, and begins at p_from where that is given.
+  Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. Times are
+             EAT with their offset.
+  Raises     TK031 the window is no length of time, TK032 it ends before it begins.
+*/
+begin
+  -- A function in SQL would put so long an answer through a temporary file.
+  return reporting._dashboard('inc', p_cluster, p_status, p_window, p_from, p_to);
+end;
 $$;
 
 
@@ -1323,8 +1326,9 @@ begin
     with ticket as materialized (
       -- The one look at the tickets.
       select t.dataset, t.ticket_id, t.geo_source, t.geom is not null as is_located,
-        case when t.geom is not null then reporting._feature(t) end as feature
+        case when t.geom is not null then f end as feature
       from tickets.ticket_sla as t
+      cross join lateral reporting._feature(t) as f
       where (p_dataset is null or t.dataset = p_dataset)
         and (p_cluster is null or t.cluster = p_cluster)
         and (v_status = 'all' or t.is_open = (v_status = 'open'))
@@ -1907,7 +1911,7 @@ begin
   if p_is_snapshot then
     perform tickets._fence_snapshot(
       p_dataset, c_version,
-      v_result.dropped_alarm + v_result.dropped_sentinel + v_result.rejected = 0
+      v_result.inserted + v_result.updated + v_result.unchanged + v_result.stale = p_staged
     );
   end if;
   perform tickets._spare_triggers(false);
@@ -3373,7 +3377,7 @@ COMMENT ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) IS 'T
 -- Name: _fence_snapshot(text, tickets.file_version, boolean); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_all_are_tickets boolean) RETURNS void
+CREATE FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_is_clean boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -3382,7 +3386,7 @@ CREATE FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_v
   Remembers which tickets the snapshot just applied carries: it repeats all that it did not change,
   and holds off whatever is older.
 
-  Takes      the snapshot, still staged; whether none of its rows is anything but a ticket.
+  Takes      the snapshot, still staged; whether each of its rows is a ticket, and none there twice.
   Touches    tickets.snapshot_fence, and tickets.ticket_repeats for tickets that were in the last
              snapshot and are not in this one.
 */
@@ -3391,10 +3395,16 @@ declare
   v_fence tickets.snapshot_fence;
   v_fence_version tickets.file_version;
 begin
-  select array_agg(btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
-  from tickets.staging as s
-  where s.dataset = p_dataset and s.source_key = p_version.source_key
-    and (p_all_are_tickets or tickets._staged_kind(s) = 'ticket');
+  if p_is_clean then
+    select array_agg(btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_version.source_key;
+  else
+    select array_agg(distinct btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_version.source_key
+      and tickets._staged_kind(s) = 'ticket';
+  end if;
   select f.* into v_fence from tickets.snapshot_fence as f where f.dataset = p_dataset;
   v_fence_version := (v_fence.exported_at, v_fence.source_key);
   if v_ticket_ids is null or (v_fence.dataset is not null and v_fence_version > p_version) then
@@ -3403,7 +3413,7 @@ begin
 
   if v_fence_version < p_version and v_fence.ticket_ids <> v_ticket_ids then
     insert into tickets.ticket_repeats as r (dataset, ticket_id, repeats)
-    select distinct p_dataset, t.ticket_id, array[v_fence_version]
+    select p_dataset, t.ticket_id, array[v_fence_version]
     from unnest(v_fence.ticket_ids) as k (ticket_id)
     join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = k.ticket_id
     where k.ticket_id <> all (v_ticket_ids)
@@ -3426,10 +3436,10 @@ $$;
 
 
 --
--- Name: FUNCTION _fence_snapshot(p_dataset text, p_version tickets.file_version, p_all_are_tickets boolean); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _fence_snapshot(p_dataset text, p_version tickets.file_version, p_is_clean boolean); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_all_are_tickets boolean) IS 'Remembers which tickets the snapshot just applied carries: it holds off whatever is older.';
+COMMENT ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_is_clean boolean) IS 'Remembers which tickets the snapshot just applied carries: it holds off whatever is older.';
 
 
 --
@@ -9648,10 +9658,10 @@ REVOKE ALL ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) FR
 
 
 --
--- Name: FUNCTION _fence_snapshot(p_dataset text, p_version tickets.file_version, p_all_are_tickets boolean); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _fence_snapshot(p_dataset text, p_version tickets.file_version, p_is_clean boolean); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_all_are_tickets boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_is_clean boolean) FROM PUBLIC;
 
 
 --

@@ -1,5 +1,5 @@
 --! Previous: sha1:a4cc492554cc0f2f700b2dd43d43d46300ee32a4
---! Hash: sha1:34e322aa83cda9e17342094d2b40913c2f993386
+--! Hash: sha1:2c2a994e96bdd1dc3ed7dee8d45d6bd4a5881574
 --! Message: tickets written in one go
 
 -- The columns of a ticket are still what follows from its raw, whoever writes it, but by a trigger:
@@ -1093,7 +1093,7 @@ comment on function tickets._new_tickets(
 create or replace function tickets._fence_snapshot(
   p_dataset text,
   p_version tickets.file_version,
-  p_all_are_tickets boolean
+  p_is_clean boolean
 )
   returns void
   language plpgsql volatile
@@ -1104,7 +1104,7 @@ as $$
   Remembers which tickets the snapshot just applied carries: it repeats all that it did not change,
   and holds off whatever is older.
 
-  Takes      the snapshot, still staged; whether none of its rows is anything but a ticket.
+  Takes      the snapshot, still staged; whether each of its rows is a ticket, and none there twice.
   Touches    tickets.snapshot_fence, and tickets.ticket_repeats for tickets that were in the last
              snapshot and are not in this one.
 */
@@ -1113,10 +1113,16 @@ declare
   v_fence tickets.snapshot_fence;
   v_fence_version tickets.file_version;
 begin
-  select array_agg(btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
-  from tickets.staging as s
-  where s.dataset = p_dataset and s.source_key = p_version.source_key
-    and (p_all_are_tickets or tickets._staged_kind(s) = 'ticket');
+  if p_is_clean then
+    select array_agg(btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_version.source_key;
+  else
+    select array_agg(distinct btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_version.source_key
+      and tickets._staged_kind(s) = 'ticket';
+  end if;
   select f.* into v_fence from tickets.snapshot_fence as f where f.dataset = p_dataset;
   v_fence_version := (v_fence.exported_at, v_fence.source_key);
   if v_ticket_ids is null or (v_fence.dataset is not null and v_fence_version > p_version) then
@@ -1125,7 +1131,7 @@ begin
 
   if v_fence_version < p_version and v_fence.ticket_ids <> v_ticket_ids then
     insert into tickets.ticket_repeats as r (dataset, ticket_id, repeats)
-    select distinct p_dataset, t.ticket_id, array[v_fence_version]
+    select p_dataset, t.ticket_id, array[v_fence_version]
     from unnest(v_fence.ticket_ids) as k (ticket_id)
     join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = k.ticket_id
     where k.ticket_id <> all (v_ticket_ids)
@@ -1687,7 +1693,7 @@ begin
   if p_is_snapshot then
     perform tickets._fence_snapshot(
       p_dataset, c_version,
-      v_result.dropped_alarm + v_result.dropped_sentinel + v_result.rejected = 0
+      v_result.inserted + v_result.updated + v_result.unchanged + v_result.stale = p_staged
     );
   end if;
   perform tickets._spare_triggers(false);
@@ -1853,3 +1859,391 @@ $$;
 comment on function tickets.apply_staged(text) is
   'Applies whatever is staged, of one dataset or all, and returns a row of counts a file.';
 --! EndIncluded functions/tickets.apply_staged.sql
+
+-- Reading: features stay rows until the answer is written, and no answer goes through a file ------
+
+drop function reporting._feature(tickets.ticket_sla);
+--! Included functions/reporting._feature.sql
+create or replace function reporting._feature(p_ticket tickets.ticket_sla)
+  returns table (
+    type text,
+    id text,
+    geometry json,
+    properties reporting.ticket_properties
+  )
+  language sql stable parallel safe rows 1
+as $$
+  /*
+    A ticket with a point as a GeoJSON feature (RFC 7946): one row, for json_agg to write.
+
+    A row takes half the memory of its JSON until then, and half the time of naming each property to
+    json_build_object. A function that returns a table is inlined where it is joined, for as long as
+    it has no `set search_path`.
+  */
+  select 'Feature', p_ticket.ticket_id, public.st_asgeojson(p_ticket.geom, 6)::json,
+    row(
+      p_ticket.dataset, p_ticket.ticket_id, p_ticket.normalized_status, p_ticket.raw_status,
+      p_ticket.bucket, p_ticket.is_actionable, p_ticket.cluster, p_ticket.region,
+      p_ticket.location_name, p_ticket.assigned_team, p_ticket.owner, p_ticket.sla_status,
+      p_ticket.sla_state, p_ticket.mttr, p_ticket.opened_at, p_ticket.scheduled_at,
+      p_ticket.closed_at, p_ticket.geo_source
+    )::reporting.ticket_properties;
+$$;
+
+comment on function reporting._feature(tickets.ticket_sla) is
+  'A ticket with a point as a GeoJSON feature.';
+--! EndIncluded functions/reporting._feature.sql
+--! Included functions/reporting._dashboard.sql
+create or replace function reporting._dashboard(
+  p_dataset text,
+  p_cluster text,
+  p_status text,
+  p_window text,
+  p_from timestamptz,
+  p_to timestamptz
+)
+  returns json
+  language plpgsql stable
+  set search_path = ''
+  set timezone = 'Africa/Nairobi'
+  set plan_cache_mode = force_custom_plan
+  set work_mem = '128MB'
+  -- Compiling the query takes longer than running it.
+  set jit = off
+as $$
+/*
+  The dashboard of a dataset: open tickets as they stand now, closed ones of a window, numbers of
+  both.
+
+  Takes      the dataset; a cluster as the export writes it, NULL for all; a status, normalized or
+             raw, in any case, NULL or all for every; the window, see reporting._read_window.
+  Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. What is
+             counted is always tickets, each once.
+  Raises     TK031, TK032.
+*/
+declare
+  v_status constant text := nullif(lower(btrim(p_status)), 'all');
+  v_window record;
+  v_from timestamptz;
+  v_to timestamptz;
+begin
+  v_window := reporting._read_window(p_window, p_from, p_to);
+  v_from := v_window.window_from;
+  v_to := v_window.window_to;
+
+  return (
+    with ticket as materialized (
+      -- The one look at the tickets: those that are open, or were opened or closed in the window.
+      select t.ticket_id, t.is_open, t.is_actionable, t.cluster, t.assigned_team, t.owner, t.mttr,
+        t.age, t.sla_state, t.geom is not null as is_located,
+        lower(btrim(t.sla_status)) as sla_status,
+        t.opened_at >= v_from and t.opened_at < v_to as is_created,
+        w.is_closed,
+        case when t.geom is not null and (t.is_open or w.is_closed) then f end as feature
+      from tickets.ticket_sla as t
+      cross join lateral reporting._feature(t) as f
+      cross join lateral (
+        select not t.is_open and t.closed_at >= v_from and t.closed_at < v_to as is_closed
+      ) as w
+      where t.dataset = p_dataset
+        and (p_cluster is null or t.cluster = p_cluster)
+        and (
+          v_status is null
+          or lower(btrim(t.normalized_status)) = v_status
+          or lower(t.raw_status) = v_status
+        )
+        and (t.is_open or w.is_closed or t.opened_at >= v_from and t.opened_at < v_to)
+    ),
+    counted as (
+      select count(*) filter (where t.is_open) as open_total,
+        count(*) filter (where t.is_open and t.is_actionable) as open_actionable,
+        count(*) filter (where t.sla_state = 'within') as open_within,
+        count(*) filter (where t.sla_state = 'at_risk') as open_at_risk,
+        count(*) filter (where t.sla_state = 'breached') as open_breached,
+        count(*) filter (where t.sla_state = 'unknown') as open_unknown,
+        count(*) filter (where t.is_created) as created_in_window,
+        count(*) filter (where t.is_closed) as closed_in_window,
+        percentile_cont(array[0.5, 0.9]) within group (order by t.mttr) filter (where t.is_closed)
+          as mttr_percentiles,
+        avg(t.mttr) filter (where t.is_closed) as mttr_mean,
+        count(*) filter (where t.is_closed and t.sla_status = 'met') as sla_met,
+        count(*) filter (where t.is_closed and t.sla_status = 'breached') as sla_breached,
+        count(*) filter (where t.age < interval '4 hours') as lt_4h,
+        count(*) filter (where t.age >= interval '4 hours' and t.age < interval '24 hours')
+          as h4_24h,
+        count(*) filter (where t.age >= interval '24 hours' and t.age < interval '3 days')
+          as d1_3d,
+        count(*) filter (where t.age >= interval '3 days' and t.age < interval '7 days') as d3_7d,
+        count(*) filter (where t.age >= interval '7 days') as gt_7d,
+        count(*) filter (where t.is_open and t.is_located) as open_located,
+        json_agg(t.feature order by t.ticket_id) filter (where t.is_located and t.is_open)
+          as open_features,
+        json_agg(t.feature order by t.ticket_id) filter (where t.is_located and t.is_closed)
+          as closed_features
+      from ticket as t
+    ),
+    grouped as (
+      -- Medians come after the grouping: an ordered aggregate in it would have it sort all tickets
+      -- by name three times.
+      select grouping(t.cluster, t.assigned_team, t.owner) as ungrouped,
+        coalesce(t.cluster, t.assigned_team, t.owner) as name,
+        count(*) filter (where t.is_open) as open,
+        count(*) filter (where t.is_closed) as closed,
+        array_agg(t.mttr) filter (where t.is_closed) as mttrs,
+        count(*) filter (where t.is_closed and t.sla_status = 'breached') as sla_breached
+      from ticket as t
+      where t.is_open or t.is_closed
+      group by grouping sets ((t.cluster), (t.assigned_team), (t.owner))
+    ),
+    listed as (
+      select json_agg(e.entry order by e.place) filter (where e.ungrouped = b'011'::integer)
+          as by_cluster,
+        json_agg(e.entry order by e.place) filter (where e.ungrouped = b'101'::integer)
+          as by_team,
+        json_agg(e.entry order by e.place) filter (where e.ungrouped = b'110'::integer)
+          as by_owner
+      from (
+        select g.ungrouped,
+          row_number() over (order by g.open desc, g.closed desc, g.name collate "C") as place,
+          json_build_object(
+            'name', g.name,
+            'open', g.open,
+            'closed', g.closed,
+            'mttr_median_minutes', (
+              select trim_scale(
+                round((percentile_cont(0.5) within group (order by m.mttr))::numeric, 2)
+              )
+              from unnest(g.mttrs) as m (mttr)
+            ),
+            'sla_breached', g.sla_breached
+          ) as entry
+        from grouped as g
+      ) as e
+    )
+    select json_build_object(
+      'filters', json_build_object(
+        'dataset', p_dataset,
+        'cluster', p_cluster,
+        'status', v_status,
+        'window', v_window.window_text,
+        'from', case when isfinite(v_from) then v_from end,
+        'to', case when isfinite(v_to) then v_to end
+      ),
+      'open', open_collection,
+      'closed', closed_collection,
+      'metrics', json_build_object(
+        'open_total', c.open_total,
+        'open_actionable', c.open_actionable,
+        'open_within', c.open_within,
+        'open_at_risk', c.open_at_risk,
+        'open_breached', c.open_breached,
+        'open_unknown', c.open_unknown,
+        'created_in_window', c.created_in_window,
+        'closed_in_window', c.closed_in_window,
+        'reopened_in_window', (
+          select count(distinct e.ticket_id)
+          from tickets.status_events as e
+          join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = e.ticket_id
+          where e.dataset = p_dataset
+            and not e.from_open and e.to_open
+            and e.exported_at >= v_from and e.exported_at < v_to
+            and (p_cluster is null or t.cluster = p_cluster)
+            and (
+              v_status is null
+              or lower(btrim(t.normalized_status)) = v_status
+              or lower(t.raw_status) = v_status
+            )
+        ),
+        'mttr_median_minutes', trim_scale(round(c.mttr_percentiles[1]::numeric, 2)),
+        'mttr_p90_minutes', trim_scale(round(c.mttr_percentiles[2]::numeric, 2)),
+        'mttr_mean_minutes', trim_scale(round(c.mttr_mean, 2)),
+        'sla_met', c.sla_met,
+        'sla_breached', c.sla_breached,
+        'aging', json_build_object(
+          'lt_4h', c.lt_4h,
+          'h4_24h', c.h4_24h,
+          'd1_3d', c.d1_3d,
+          'd3_7d', c.d3_7d,
+          'gt_7d', c.gt_7d,
+          'unknown', c.open_unknown
+        ),
+        'located_pct', trim_scale(round(100.0 * c.open_located / nullif(c.open_total, 0), 2))
+      ),
+      'by_cluster', coalesce(l.by_cluster, '[]'),
+      'by_team', coalesce(l.by_team, '[]'),
+      'by_owner', coalesce(l.by_owner, '[]'),
+      'freshness', reporting._freshness(p_dataset)
+    )
+    from counted as c
+    cross join listed as l
+    -- Rows: one more json_build_object around all the features would copy them three times more.
+    cross join lateral (
+      select 'FeatureCollection' as type, coalesce(c.open_features, '[]') as features
+    ) as open_collection
+    cross join lateral (
+      select 'FeatureCollection' as type, coalesce(c.closed_features, '[]') as features
+    ) as closed_collection
+  );
+end;
+$$;
+
+comment on function reporting._dashboard(text, text, text, text, timestamptz, timestamptz) is
+  'The dashboard of a dataset: open tickets, closed ones of a window, numbers of both.';
+--! EndIncluded functions/reporting._dashboard.sql
+--! Included functions/reporting.fn_inc_dashboard.sql
+create or replace function reporting.fn_inc_dashboard(
+  p_cluster text default null,
+  p_status text default null,
+  p_window text default '7d',
+  p_from timestamptz default null,
+  p_to timestamptz default null
+)
+  returns json
+  language plpgsql stable security definer
+  set search_path = ''
+as $$
+/*
+  The live dashboard of INC: open tickets as they stand now, those closed in a window, and the
+  numbers of both.
+
+  Takes      a cluster as the export writes it, NULL for all; a status, normalized or raw, in any
+             case, NULL or all for every; the window: 24h, 7d, 30d, all or an interval, which ends
+             at p_to, else now, and begins at p_from where that is given.
+  Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. Times are
+             EAT with their offset.
+  Raises     TK031 the window is no length of time, TK032 it ends before it begins.
+*/
+begin
+  -- A function in SQL would put so long an answer through a temporary file.
+  return reporting._dashboard('inc', p_cluster, p_status, p_window, p_from, p_to);
+end;
+$$;
+
+comment on function reporting.fn_inc_dashboard(text, text, text, timestamptz, timestamptz) is
+  'The live dashboard of INC: open tickets, those closed in a window, and the numbers of both.';
+--! EndIncluded functions/reporting.fn_inc_dashboard.sql
+--! Included functions/reporting.fn_crq_dashboard.sql
+create or replace function reporting.fn_crq_dashboard(
+  p_cluster text default null,
+  p_status text default null,
+  p_window text default '7d',
+  p_from timestamptz default null,
+  p_to timestamptz default null
+)
+  returns json
+  language plpgsql stable security definer
+  set search_path = ''
+as $$
+/*
+  The live dashboard of CRQ: open tickets as they stand now, those closed in a window, and the
+  numbers of both.
+
+  Takes      a cluster as the export writes it, NULL for all; a status, normalized or raw, in any
+             case, NULL or all for every; the window: 24h, 7d, 30d, all or an interval, which ends
+             at p_to, else now, and begins at p_from where that is given.
+  Returns    filters, open, closed, metrics, by_cluster, by_team, by_owner, freshness. Times are
+             EAT with their offset.
+  Raises     TK031 the window is no length of time, TK032 it ends before it begins.
+*/
+begin
+  -- A function in SQL would put so long an answer through a temporary file.
+  return reporting._dashboard('crq', p_cluster, p_status, p_window, p_from, p_to);
+end;
+$$;
+
+comment on function reporting.fn_crq_dashboard(text, text, text, timestamptz, timestamptz) is
+  'The live dashboard of CRQ: open tickets, those closed in a window, and the numbers of both.';
+--! EndIncluded functions/reporting.fn_crq_dashboard.sql
+--! Included functions/reporting.fn_tickets_for_map.sql
+create or replace function reporting.fn_tickets_for_map(
+  p_dataset text default null,
+  p_cluster text default null,
+  p_status text default 'open'
+)
+  returns json
+  language plpgsql stable security definer
+  set search_path = ''
+  set timezone = 'Africa/Nairobi'
+  set plan_cache_mode = force_custom_plan
+  set work_mem = '64MB'
+  -- Compiling the query takes longer than running it.
+  set jit = off
+as $$
+/*
+  The Tickets map: a GeoJSON FeatureCollection of the tickets that have a point, and a summary of
+  all, with or without one.
+
+  Takes      a dataset, NULL for all; a cluster as the export writes it, NULL for all; open, closed
+             or all, NULL is open.
+  Returns    features by ticket_id. Times are EAT with their offset.
+  Raises     TK001 unknown dataset, TK030 unknown status.
+*/
+declare
+  v_status constant text := coalesce(lower(btrim(p_status)), 'open');
+begin
+  if p_dataset is not null then
+    perform tickets._check_dataset(p_dataset);
+  end if;
+  if v_status not in ('open', 'closed', 'all') then
+    raise exception using
+      errcode = 'TK030',
+      message = format('the map knows no status %L', left(p_status, 100)),
+      detail = 'Statuses: open, closed, all.',
+      hint = 'Name one of them: select reporting.fn_tickets_for_map(p_status => ''all'')';
+  end if;
+
+  return (
+    with ticket as materialized (
+      -- The one look at the tickets.
+      select t.dataset, t.ticket_id, t.geo_source, t.geom is not null as is_located,
+        case when t.geom is not null then f end as feature
+      from tickets.ticket_sla as t
+      cross join lateral reporting._feature(t) as f
+      where (p_dataset is null or t.dataset = p_dataset)
+        and (p_cluster is null or t.cluster = p_cluster)
+        and (v_status = 'all' or t.is_open = (v_status = 'open'))
+    )
+    select json_build_object(
+      'type', 'FeatureCollection',
+      'features', coalesce(f.features, '[]'),
+      'summary', json_build_object(
+        'total', f.total,
+        'located', f.located,
+        'unlocated', f.total - f.located,
+        'by_dataset', d.by_dataset,
+        'by_geo_source', json_build_object(
+          'feed', f.feed,
+          'location', f.location,
+          'cluster', f.cluster,
+          'none', f.total - f.feed - f.location - f.cluster
+        ),
+        'freshness', d.freshness
+      )
+    )
+    from (
+      select json_agg(t.feature order by t.ticket_id, t.dataset) filter (where t.is_located)
+          as features,
+        count(*) as total,
+        count(*) filter (where t.is_located) as located,
+        count(*) filter (where t.geo_source = 'feed') as feed,
+        count(*) filter (where t.geo_source = 'location') as location,
+        count(*) filter (where t.geo_source = 'cluster') as cluster
+      from ticket as t
+    ) as f
+    cross join (
+      select json_object_agg(d.dataset, coalesce(c.total, 0) order by d.dataset) as by_dataset,
+        json_object_agg(d.dataset, reporting._freshness(d.dataset) order by d.dataset)
+          as freshness
+      from tickets.datasets as d
+      left join (
+        select t.dataset, count(*) as total from ticket as t group by t.dataset
+      ) as c on c.dataset = d.dataset
+      where p_dataset is null or d.dataset = p_dataset
+    ) as d
+  );
+end;
+$$;
+
+comment on function reporting.fn_tickets_for_map(text, text, text) is
+  'The Tickets map: a GeoJSON FeatureCollection of located tickets, with a summary of all.';
+--! EndIncluded functions/reporting.fn_tickets_for_map.sql

@@ -148,11 +148,12 @@ test("a ticket has the same columns, whether a file or a person wrote its raw", 
     );
   }));
 
-/** Waits until a session waits for a lock of ours, which a promise of it would never tell. */
+/** Waits until another session of this database waits for a lock: its promise would not tell. */
 async function untilWaiting(client: ClientBase): Promise<void> {
   for (;;) {
     const { rowCount } = await client.query(
-      "select from pg_locks as l where l.locktype = 'advisory' and not l.granted",
+      `select from pg_stat_activity as a
+       where a.datname = current_database() and a.wait_event_type = 'Lock'`,
     );
     if (rowCount !== 0) return;
     await sleep(5);
