@@ -1430,7 +1430,7 @@ begin
   end if;
   v_dataset := query_params ->> 'dataset';
   v_cluster := query_params ->> 'cluster';
-  v_status := coalesce(query_params ->> 'status', 'open');
+  v_status := coalesce(lower(btrim(query_params ->> 'status')), 'open');
   if v_dataset is not null then
     perform tickets._check_dataset(v_dataset);
   end if;
@@ -1536,6 +1536,7 @@ CREATE FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_exporte
     SET work_mem TO '64MB'
     SET enable_mergejoin TO 'off'
     SET jit TO 'off'
+    SET default_statistics_target TO '10'
     AS $$
 /*
   Brings the staged rows of one file into tickets.ticket, with all that hangs on it: rejected rows,
@@ -1569,6 +1570,7 @@ declare
   c_days constant text[] := tickets._days();
   c_minutes constant text[] := tickets._minutes_of_day();
   v_is_first boolean;
+  v_ticket_ids text[];
   v_repeated text[];
   v_last_lines bigint[];
   v_result tickets.applied_file;
@@ -1590,8 +1592,20 @@ begin
   -- The planner knows nothing of a table that was filled a moment ago.
   execute format('analyze tickets.%I (dataset, source_key, line)', p_dataset || '_staging');
 
-  select array_agg(r.ticket_id), array_agg(r.last_line) into v_repeated, v_last_lines
-  from tickets._repeated_tickets(p_dataset, p_source_key) as r;
+  select array_agg(k.ticket_id), array_agg(k.ticket_id) filter (where k.lines > 1)
+  into v_ticket_ids, v_repeated
+  from tickets._count_lines(p_dataset, p_source_key) as k;
+  if v_repeated is not null then
+    select array_agg(r.ticket_id), array_agg(r.last_line) into v_repeated, v_last_lines
+    from (
+      select btrim(s.ticket_id, c_blank) collate "C" as ticket_id, max(s.line) as last_line
+      from tickets.staging as s
+      where s.dataset = p_dataset and s.source_key = p_source_key
+        and btrim(s.ticket_id, c_blank) collate "C" = any (v_repeated)
+        and tickets._staged_kind(s) = 'ticket'
+      group by 1
+    ) as r;
+  end if;
 
   with judged as materialized (
     select j.*
@@ -1620,6 +1634,8 @@ begin
       and (p_is_snapshot or (f.exported_at, f.source_key) > (p_exported_at, p_source_key))
   ),
   looked_up as materialized (
+    -- What is known of each ticket. What a snapshot repeated counts with the other repeats, or,
+    -- where the ticket has changed since, as what came before.
     select l.*,
       -- NULL for a ticket that no file has brought: any file is newer.
       case
@@ -1655,7 +1671,7 @@ begin
       left join tickets.ticket_repeats as r on r.dataset = p_dataset and r.ticket_id = j.ticket_id
       left join fenced as f on f.ticket_id = j.ticket_id and t.source_key is not null
       where j.kind = 'ticket'
-      offset 0
+      offset 0 -- keeps repeats from being put together once for each place that names it
     ) as l
   ),
   rebuilt as (
@@ -1911,7 +1927,11 @@ begin
   if p_is_snapshot then
     perform tickets._fence_snapshot(
       p_dataset, c_version,
-      v_result.inserted + v_result.updated + v_result.unchanged + v_result.stale = p_staged
+      -- Anything else on its lines was counted with the tickets.
+      case
+        when v_result.dropped_alarm + v_result.dropped_sentinel + v_result.rejected = 0
+        then v_ticket_ids
+      end
     );
   end if;
   perform tickets._spare_triggers(false);
@@ -2986,6 +3006,33 @@ COMMENT ON FUNCTION tickets._count_day(p_dataset text) IS 'What there is to coun
 
 
 --
+-- Name: _count_lines(text, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._count_lines(p_dataset text, p_source_key text) RETURNS TABLE(ticket_id text, lines bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET work_mem TO '64MB'
+    SET max_parallel_workers_per_gather TO '0'
+    AS $$
+  /*
+    On how many lines each ticket of a staged file stands, whatever is on them.
+  */
+  select btrim(s.ticket_id, E' \t\r\n') collate "C", count(*)
+  from tickets.staging as s
+  where s.dataset = p_dataset and s.source_key = p_source_key
+  group by 1;
+$$;
+
+
+--
+-- Name: FUNCTION _count_lines(p_dataset text, p_source_key text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._count_lines(p_dataset text, p_source_key text) IS 'On how many lines each ticket of a staged file stands.';
+
+
+--
 -- Name: _datasets(text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -3374,10 +3421,10 @@ COMMENT ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) IS 'T
 
 
 --
--- Name: _fence_snapshot(text, tickets.file_version, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _fence_snapshot(text, tickets.file_version, text[]); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_is_clean boolean) RETURNS void
+CREATE FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_ticket_ids text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -3386,20 +3433,17 @@ CREATE FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_v
   Remembers which tickets the snapshot just applied carries: it repeats all that it did not change,
   and holds off whatever is older.
 
-  Takes      the snapshot, still staged; whether each of its rows is a ticket, and none there twice.
+  Takes      the snapshot, still staged; its tickets, or NULL where they are to be told from other
+             rows.
   Touches    tickets.snapshot_fence, and tickets.ticket_repeats for tickets that were in the last
              snapshot and are not in this one.
 */
 declare
-  v_ticket_ids text[];
+  v_ticket_ids text[] := p_ticket_ids;
   v_fence tickets.snapshot_fence;
   v_fence_version tickets.file_version;
 begin
-  if p_is_clean then
-    select array_agg(btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
-    from tickets.staging as s
-    where s.dataset = p_dataset and s.source_key = p_version.source_key;
-  else
+  if v_ticket_ids is null then
     select array_agg(distinct btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
     from tickets.staging as s
     where s.dataset = p_dataset and s.source_key = p_version.source_key
@@ -3436,10 +3480,10 @@ $$;
 
 
 --
--- Name: FUNCTION _fence_snapshot(p_dataset text, p_version tickets.file_version, p_is_clean boolean); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _fence_snapshot(p_dataset text, p_version tickets.file_version, p_ticket_ids text[]); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_is_clean boolean) IS 'Remembers which tickets the snapshot just applied carries: it holds off whatever is older.';
+COMMENT ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_ticket_ids text[]) IS 'Remembers which tickets the snapshot just applied carries: it holds off whatever is older.';
 
 
 --
@@ -4534,42 +4578,6 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._refuse_change() IS 'Trigger: keeps a table append-only by refusing every statement that changes or removes rows.';
-
-
---
--- Name: _repeated_tickets(text, text); Type: FUNCTION; Schema: tickets; Owner: -
---
-
-CREATE FUNCTION tickets._repeated_tickets(p_dataset text, p_source_key text) RETURNS TABLE(ticket_id text, last_line bigint)
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    SET work_mem TO '64MB'
-    SET max_parallel_workers_per_gather TO '0'
-    AS $$
-  /*
-    The tickets that a staged file has more than once, mostly none, and the last line of each.
-  */
-  select k.ticket_id, max(s.line)
-  from (
-    select btrim(s.ticket_id, E' \t\r\n') collate "C" as ticket_id
-    from tickets.staging as s
-    where s.dataset = p_dataset and s.source_key = p_source_key
-    group by 1
-    having count(*) > 1
-  ) as k
-  join tickets.staging as s
-    on s.dataset = p_dataset and s.source_key = p_source_key
-    and btrim(s.ticket_id, E' \t\r\n') collate "C" = k.ticket_id
-  where tickets._staged_kind(s) = 'ticket'
-  group by k.ticket_id;
-$$;
-
-
---
--- Name: FUNCTION _repeated_tickets(p_dataset text, p_source_key text); Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON FUNCTION tickets._repeated_tickets(p_dataset text, p_source_key text) IS 'The tickets that a staged file has more than once, and the last line of each.';
 
 
 --
@@ -9595,6 +9603,13 @@ REVOKE ALL ON FUNCTION tickets._count_day(p_dataset text) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION _count_lines(p_dataset text, p_source_key text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._count_lines(p_dataset text, p_source_key text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _datasets(p_dataset text); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -9658,10 +9673,10 @@ REVOKE ALL ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) FR
 
 
 --
--- Name: FUNCTION _fence_snapshot(p_dataset text, p_version tickets.file_version, p_is_clean boolean); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _fence_snapshot(p_dataset text, p_version tickets.file_version, p_ticket_ids text[]); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_is_clean boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_ticket_ids text[]) FROM PUBLIC;
 
 
 --
@@ -9844,13 +9859,6 @@ REVOKE ALL ON FUNCTION tickets._record_file(p_result tickets.applied_file, p_exp
 --
 
 REVOKE ALL ON FUNCTION tickets._refuse_change() FROM PUBLIC;
-
-
---
--- Name: FUNCTION _repeated_tickets(p_dataset text, p_source_key text); Type: ACL; Schema: tickets; Owner: -
---
-
-REVOKE ALL ON FUNCTION tickets._repeated_tickets(p_dataset text, p_source_key text) FROM PUBLIC;
 
 
 --

@@ -1,15 +1,5 @@
 import { readFileSync } from "node:fs";
 import { Argument, Command, InvalidArgumentError } from "commander";
-import { captureHistoryCommand } from "./commands/capture-history.ts";
-import { demoCommand } from "./commands/demo.ts";
-import { doctorCommand } from "./commands/doctor.ts";
-import { geocodeCommand } from "./commands/geocode.ts";
-import { ingestCommand } from "./commands/ingest.ts";
-import { migrateCommand } from "./commands/migrate.ts";
-import { previewCommand } from "./commands/preview.ts";
-import { reportCommand } from "./commands/report.ts";
-import { retryCommand } from "./commands/retry.ts";
-import { statusCommand } from "./commands/status.ts";
 import { parseDuration } from "./duration.ts";
 import { exitCodes } from "./errors.ts";
 import { geocodingKinds } from "./geocode.ts";
@@ -44,7 +34,7 @@ export function createProgram(): Command {
     "migrate",
     "bring the schema of the database up to date",
     "fleettickets migrate",
-  ).action(migrateCommand);
+  ).action(later(async () => (await import("./commands/migrate.ts")).migrateCommand));
 
   withBucket(
     define(
@@ -60,7 +50,7 @@ export function createProgram(): Command {
     .option("--reseed", "load files that are done already once more")
     .option("--no-archive", "leave loaded objects where they are")
     .option("--max-files <n>", "end after so many files of a dataset", positiveInteger)
-    .action(ingestCommand);
+    .action(later(async () => (await import("./commands/ingest.ts")).ingestCommand));
 
   withBucket(
     define(
@@ -71,7 +61,7 @@ export function createProgram(): Command {
     ),
   )
     .option("--apply", "make it real; without it everything is done and rolled back")
-    .action(retryCommand);
+    .action(later(async () => (await import("./commands/retry.ts")).retryCommand));
 
   define(
     program,
@@ -82,14 +72,16 @@ export function createProgram(): Command {
     .addArgument(new Argument("<kind>", "what to look for").choices(geocodingKinds))
     .option("--limit <n>", "ask so many questions at most", positiveInteger)
     .option("--apply", "ask; without it the questions are listed, and nobody is asked")
-    .action(geocodeCommand);
+    .action(later(async () => (await import("./commands/geocode.ts")).geocodeCommand));
 
   define(
     program,
     "capture-history [dataset]",
     "record closures and today's snapshot without loading anything",
     "fleettickets capture-history",
-  ).action(captureHistoryCommand);
+  ).action(
+    later(async () => (await import("./commands/capture-history.ts")).captureHistoryCommand),
+  );
 
   withBucket(
     define(
@@ -101,7 +93,7 @@ export function createProgram(): Command {
   )
     .option("--max-age <time>", "end with 1 where a dataset is older: 90m, 2h, 1d12h", seconds)
     .option("--snapshot", "count full snapshots as waiting instead of change files")
-    .action(statusCommand);
+    .action(later(async () => (await import("./commands/status.ts")).statusCommand));
 
   withBucket(
     define(
@@ -110,7 +102,7 @@ export function createProgram(): Command {
       "look at all that a run depends on, and say how to mend what is broken",
       "fleettickets doctor",
     ),
-  ).action(doctorCommand);
+  ).action(later(async () => (await import("./commands/doctor.ts")).doctorCommand));
 
   define(
     program,
@@ -120,7 +112,7 @@ export function createProgram(): Command {
   )
     .option("--port <n>", "port to listen on, 0 for any that is free", port, 4700)
     .option("--host <address>", "address to listen on", "127.0.0.1")
-    .action(previewCommand);
+    .action(later(async () => (await import("./commands/preview.ts")).previewCommand));
 
   define(
     program,
@@ -133,16 +125,23 @@ export function createProgram(): Command {
     .option("--cluster <name>", "one cluster instead of all")
     .option("--status <status>", "tickets on the map: open, closed or all (default: open)")
     .option("--window <window>", "24h, 7d, 30d, all or an interval (default: 7d)")
-    .action(reportCommand);
+    .action(later(async () => (await import("./commands/report.ts")).reportCommand));
 
   define(
     program,
     "demo",
     "do the whole job here and now: embedded database, embedded object store, sample exports",
     "fleettickets demo",
-  ).action(demoCommand);
+  ).action(later(async () => (await import("./commands/demo.ts")).demoCommand));
 
   return program;
+}
+
+/** An action whose code is loaded when it is asked for: a run needs the code of its own only. */
+function later<Args extends unknown[]>(
+  load: () => Promise<(...args: Args) => Promise<void>>,
+): (...args: Args) => Promise<void> {
+  return async (...args) => (await load())(...args);
 }
 
 function define(program: Command, usage: string, description: string, example: string): Command {

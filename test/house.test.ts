@@ -206,12 +206,17 @@ function importsOf(path: string): string[] {
         }
       }
     } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
-      // `const { name } = await import("…")`
+      // `const { name } = await import("…")`, `(await import("…")).name`
       const [specifier] = node.arguments;
       const from = specifier && pathOf(specifier);
-      const declaration = node.parent.parent;
-      if (from !== undefined && ts.isVariableDeclaration(declaration)) {
-        const { name } = declaration;
+      const user = node.parent.parent;
+      if (from !== undefined && ts.isParenthesizedExpression(user)) {
+        if (ts.isPropertyAccessExpression(user.parent)) {
+          found.push(`${from} ${user.parent.name.text}`);
+        }
+      }
+      if (from !== undefined && ts.isVariableDeclaration(user)) {
+        const { name } = user;
         if (ts.isObjectBindingPattern(name)) {
           found.push(
             ...name.elements.map((e) => `${from} ${(e.propertyName ?? e.name).getText()}`),

@@ -1,5 +1,5 @@
 --! Previous: sha1:a4cc492554cc0f2f700b2dd43d43d46300ee32a4
---! Hash: sha1:2c2a994e96bdd1dc3ed7dee8d45d6bd4a5881574
+--! Hash: sha1:9e3c882eca6a437e57ee3ea1e80301a0a22906f4
 --! Message: tickets written in one go
 
 -- The columns of a ticket are still what follows from its raw, whoever writes it, but by a trigger:
@@ -868,9 +868,9 @@ $$;
 comment on function tickets._text_hash(tickets.staging) is
   'A hash of what a staged row says.';
 --! EndIncluded functions/tickets._text_hash.sql
---! Included functions/tickets._repeated_tickets.sql
-create or replace function tickets._repeated_tickets(p_dataset text, p_source_key text)
-  returns table (ticket_id text, last_line bigint)
+--! Included functions/tickets._count_lines.sql
+create or replace function tickets._count_lines(p_dataset text, p_source_key text)
+  returns table (ticket_id text, lines bigint)
   language sql stable
   set search_path = ''
   set work_mem = '64MB'
@@ -878,26 +878,17 @@ create or replace function tickets._repeated_tickets(p_dataset text, p_source_ke
   set max_parallel_workers_per_gather = 0
 as $$
   /*
-    The tickets that a staged file has more than once, mostly none, and the last line of each.
+    On how many lines each ticket of a staged file stands, whatever is on them.
   */
-  select k.ticket_id, max(s.line)
-  from (
-    select btrim(s.ticket_id, E' \t\r\n') collate "C" as ticket_id
-    from tickets.staging as s
-    where s.dataset = p_dataset and s.source_key = p_source_key
-    group by 1
-    having count(*) > 1
-  ) as k
-  join tickets.staging as s
-    on s.dataset = p_dataset and s.source_key = p_source_key
-    and btrim(s.ticket_id, E' \t\r\n') collate "C" = k.ticket_id
-  where tickets._staged_kind(s) = 'ticket'
-  group by k.ticket_id;
+  select btrim(s.ticket_id, E' \t\r\n') collate "C", count(*)
+  from tickets.staging as s
+  where s.dataset = p_dataset and s.source_key = p_source_key
+  group by 1;
 $$;
 
-comment on function tickets._repeated_tickets(text, text) is
-  'The tickets that a staged file has more than once, and the last line of each.';
---! EndIncluded functions/tickets._repeated_tickets.sql
+comment on function tickets._count_lines(text, text) is
+  'On how many lines each ticket of a staged file stands.';
+--! EndIncluded functions/tickets._count_lines.sql
 --! Included functions/tickets._judge_staged.sql
 create or replace function tickets._judge_staged(
   p_dataset text,
@@ -1093,7 +1084,7 @@ comment on function tickets._new_tickets(
 create or replace function tickets._fence_snapshot(
   p_dataset text,
   p_version tickets.file_version,
-  p_is_clean boolean
+  p_ticket_ids text[]
 )
   returns void
   language plpgsql volatile
@@ -1104,20 +1095,17 @@ as $$
   Remembers which tickets the snapshot just applied carries: it repeats all that it did not change,
   and holds off whatever is older.
 
-  Takes      the snapshot, still staged; whether each of its rows is a ticket, and none there twice.
+  Takes      the snapshot, still staged; its tickets, or NULL where they are to be told from other
+             rows.
   Touches    tickets.snapshot_fence, and tickets.ticket_repeats for tickets that were in the last
              snapshot and are not in this one.
 */
 declare
-  v_ticket_ids text[];
+  v_ticket_ids text[] := p_ticket_ids;
   v_fence tickets.snapshot_fence;
   v_fence_version tickets.file_version;
 begin
-  if p_is_clean then
-    select array_agg(btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
-    from tickets.staging as s
-    where s.dataset = p_dataset and s.source_key = p_version.source_key;
-  else
+  if v_ticket_ids is null then
     select array_agg(distinct btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
     from tickets.staging as s
     where s.dataset = p_dataset and s.source_key = p_version.source_key
@@ -1152,7 +1140,7 @@ begin
 end;
 $$;
 
-comment on function tickets._fence_snapshot(text, tickets.file_version, boolean) is
+comment on function tickets._fence_snapshot(text, tickets.file_version, text[]) is
   'Remembers which tickets the snapshot just applied carries: it holds off whatever is older.';
 --! EndIncluded functions/tickets._fence_snapshot.sql
 --! Included functions/tickets._count_day.sql
@@ -1318,6 +1306,8 @@ create or replace function tickets._apply_file(
   set enable_mergejoin = off
   -- Compiling this statement takes longer than running it.
   set jit = off
+  -- What it is to know of staging is told by a few rows.
+  set default_statistics_target = 10
 as $$
 /*
   Brings the staged rows of one file into tickets.ticket, with all that hangs on it: rejected rows,
@@ -1351,6 +1341,7 @@ declare
   c_days constant text[] := tickets._days();
   c_minutes constant text[] := tickets._minutes_of_day();
   v_is_first boolean;
+  v_ticket_ids text[];
   v_repeated text[];
   v_last_lines bigint[];
   v_result tickets.applied_file;
@@ -1372,8 +1363,20 @@ begin
   -- The planner knows nothing of a table that was filled a moment ago.
   execute format('analyze tickets.%I (dataset, source_key, line)', p_dataset || '_staging');
 
-  select array_agg(r.ticket_id), array_agg(r.last_line) into v_repeated, v_last_lines
-  from tickets._repeated_tickets(p_dataset, p_source_key) as r;
+  select array_agg(k.ticket_id), array_agg(k.ticket_id) filter (where k.lines > 1)
+  into v_ticket_ids, v_repeated
+  from tickets._count_lines(p_dataset, p_source_key) as k;
+  if v_repeated is not null then
+    select array_agg(r.ticket_id), array_agg(r.last_line) into v_repeated, v_last_lines
+    from (
+      select btrim(s.ticket_id, c_blank) collate "C" as ticket_id, max(s.line) as last_line
+      from tickets.staging as s
+      where s.dataset = p_dataset and s.source_key = p_source_key
+        and btrim(s.ticket_id, c_blank) collate "C" = any (v_repeated)
+        and tickets._staged_kind(s) = 'ticket'
+      group by 1
+    ) as r;
+  end if;
 
   with judged as materialized (
     select j.*
@@ -1402,6 +1405,8 @@ begin
       and (p_is_snapshot or (f.exported_at, f.source_key) > (p_exported_at, p_source_key))
   ),
   looked_up as materialized (
+    -- What is known of each ticket. What a snapshot repeated counts with the other repeats, or,
+    -- where the ticket has changed since, as what came before.
     select l.*,
       -- NULL for a ticket that no file has brought: any file is newer.
       case
@@ -1437,7 +1442,7 @@ begin
       left join tickets.ticket_repeats as r on r.dataset = p_dataset and r.ticket_id = j.ticket_id
       left join fenced as f on f.ticket_id = j.ticket_id and t.source_key is not null
       where j.kind = 'ticket'
-      offset 0
+      offset 0 -- keeps repeats from being put together once for each place that names it
     ) as l
   ),
   rebuilt as (
@@ -1693,7 +1698,11 @@ begin
   if p_is_snapshot then
     perform tickets._fence_snapshot(
       p_dataset, c_version,
-      v_result.inserted + v_result.updated + v_result.unchanged + v_result.stale = p_staged
+      -- Anything else on its lines was counted with the tickets.
+      case
+        when v_result.dropped_alarm + v_result.dropped_sentinel + v_result.rejected = 0
+        then v_ticket_ids
+      end
     );
   end if;
   perform tickets._spare_triggers(false);
@@ -2247,3 +2256,114 @@ $$;
 comment on function reporting.fn_tickets_for_map(text, text, text) is
   'The Tickets map: a GeoJSON FeatureCollection of located tickets, with a summary of all.';
 --! EndIncluded functions/reporting.fn_tickets_for_map.sql
+--! Included functions/reporting.tickets_mvt.sql
+create or replace function reporting.tickets_mvt(
+  z integer,
+  x integer,
+  y integer,
+  query_params json default '{}'
+)
+  returns bytea
+  language plpgsql stable security definer
+  set search_path = ''
+  set timezone = 'Africa/Nairobi'
+  -- A plan for the tile and the filters at hand: one for all of them would go by no index.
+  set plan_cache_mode = force_custom_plan
+as $$
+/*
+  A vector tile of tickets, as pg_tileserv and Martin publish the functions that they find.
+
+  Takes      zoom level (0 to 30), column and row of the tile, in the Web Mercator scheme of all web
+             maps; filters as JSON: dataset, cluster, status (open, closed or all; open if absent).
+             What is NULL or absent does not filter, other keys are left to whom they are meant for.
+  Returns    the tile, layer "tickets", of 4096 units with a margin of 64; no bytes at all where
+             there is no ticket. Times are text of ISO 8601 in Nairobi's time.
+  Raises     TK001 unknown dataset, TK037 no such tile, TK038 filters that say nothing.
+*/
+declare
+  c_extent constant integer := 4096;
+  c_margin constant integer := 64;
+  v_bounds public.geometry;
+  v_dataset text;
+  v_cluster text;
+  v_status text;
+begin
+  if (z between 0 and 30 and x between 0 and (1::bigint << z) - 1
+    and y between 0 and (1::bigint << z) - 1) is not true
+  then
+    raise exception using
+      errcode = 'TK037',
+      message = format('there is no tile %s/%s/%s', coalesce(z::text, 'NULL'),
+        coalesce(x::text, 'NULL'), coalesce(y::text, 'NULL')),
+      detail = 'z is from 0 to 30, x and y from 0 to 2^z - 1.',
+      hint = 'The order is z, x, y. Around Nairobi: select reporting.tickets_mvt(5, 19, 16)';
+  end if;
+  if coalesce(json_typeof(query_params), 'object') <> 'object' then
+    raise exception using
+      errcode = 'TK038',
+      message = format('the query parameters are no JSON object but of type %s',
+        json_typeof(query_params)),
+      detail = format('They are: %s', left(query_params::text, 200)),
+      hint = 'For example: select reporting.tickets_mvt(5, 19, 16, ''{"dataset": "inc"}'')';
+  end if;
+  v_dataset := query_params ->> 'dataset';
+  v_cluster := query_params ->> 'cluster';
+  v_status := coalesce(lower(btrim(query_params ->> 'status')), 'open');
+  if v_dataset is not null then
+    perform tickets._check_dataset(v_dataset);
+  end if;
+  if v_status not in ('open', 'closed', 'all') then
+    raise exception using
+      errcode = 'TK038',
+      message = format('%L is no status to filter by', left(v_status, 200)),
+      detail = 'A status is open, closed or all.',
+      hint = 'For example: select reporting.tickets_mvt(5, 19, 16, ''{"status": "all"}'')';
+  end if;
+  v_bounds := public.st_tileenvelope(z, x, y);
+
+  return (
+    select coalesce(public.st_asmvt(f, 'tickets', c_extent, 'geom'
+      order by f.dataset, f.ticket_id), '')
+    from (
+      select t.dataset collate "C" as dataset, t.ticket_id, t.normalized_status, t.raw_status,
+        t.bucket, t.is_open, t.is_actionable, t.cluster, t.region, t.location_name,
+        t.assigned_team, t.owner, t.sla_status, t.mttr,
+        to_char(coalesce(t.created_at_service, t.first_seen_at), 'YYYY-MM-DD"T"HH24:MI:SSTZH:TZM')
+          as opened_at,
+        to_char(t.scheduled_at, 'YYYY-MM-DD"T"HH24:MI:SSTZH:TZM') as scheduled_at,
+        to_char(t.closed_at, 'YYYY-MM-DD"T"HH24:MI:SSTZH:TZM') as closed_at,
+        t.geo_source,
+        public.st_asmvtgeom(public.st_transform(t.geom, 3857), v_bounds, c_extent, c_margin)
+          as geom
+      from tickets.ticket as t
+      -- The tile is brought to the tickets, whose index is in degrees. Its margin ends at the edge
+      -- of the world: beyond it, degrees begin anew on the other side.
+      where t.geom operator(public.&&) public.st_transform(
+          public.st_intersection(
+            public.st_tileenvelope(z, x, y, margin => c_margin::double precision / c_extent),
+            public.st_tileenvelope(0, 0, 0)
+          ), 4326
+        )
+        and (v_dataset is null or t.dataset = v_dataset)
+        and (v_cluster is null or t.cluster = v_cluster)
+        and (v_status = 'all' or t.is_open = (v_status = 'open'))
+    ) as f
+  );
+end;
+$$;
+
+-- Martin merges the JSON of a comment into the TileJSON that it serves.
+comment on function reporting.tickets_mvt(integer, integer, integer, json) is
+  '{"description": "INC and CRQ tickets with a point.'
+  ' Filters: dataset, cluster, status (open, closed, all).",'
+  ' "minzoom": 0, "maxzoom": 22,'
+  ' "vector_layers": [{"id": "tickets", "fields": {'
+  '"dataset": "inc or crq", "ticket_id": "number, unique in its dataset",'
+  ' "normalized_status": "text", "raw_status": "text", "bucket": "closed or pending",'
+  ' "is_open": "boolean", "is_actionable": "boolean",'
+  ' "cluster": "text", "region": "text", "location_name": "text",'
+  ' "assigned_team": "text", "owner": "text",'
+  ' "sla_status": "text, of closed tickets", "mttr": "minutes, of closed tickets",'
+  ' "opened_at": "time", "scheduled_at": "time", "closed_at": "time",'
+  ' "geo_source": "where the point comes from"}}]}';
+--! EndIncluded functions/reporting.tickets_mvt.sql

@@ -13,13 +13,15 @@ import { secondsSince } from "./servers.ts";
 /** Seconds by step. The sum is more than a load takes: bytes are received, gated and copied at once. */
 export type Breakdown = Record<string, number>;
 
-// Which parts of tickets._apply_file make up which step. A part that is not here is `other`.
+// Which parts of tickets._apply_file make up which step: parts of its statement and functions that it
+// asks. What is not here is `other`, such as the building of indexes after a first load.
 const steps: Record<string, readonly string[]> = {
-  clean_and_dedup: ["staged", "newest"],
-  compare: ["known", "looked_up", "built", "compared"],
-  write_tickets: ["written"],
+  dedup: ["_count_lines"],
+  compare: ["_judge_staged", "judged", "fenced", "looked_up", "rebuilt", "compared"],
+  build: ["_new_tickets", "news"],
+  write_tickets: ["places", "placed", "added", "changed"],
   order_versions: ["come_late", "moved", "repeated", "no_more_repeated"],
-  history: ["status_changes", "closed", "today", "counted", "captured", "emptied"],
+  history: ["status_changes", "closed", "_count_day", "captured", "emptied"],
 };
 
 /**
@@ -76,6 +78,7 @@ interface PlanNode {
   "Node Type": string;
   "Subplan Name"?: string;
   "CTE Name"?: string;
+  "Function Name"?: string;
   "Actual Total Time": number;
   "Actual Loops": number;
   Plans?: PlanNode[];
@@ -101,7 +104,7 @@ function addSelfTimes(root: PlanNode, parts: Map<string, number>): void {
       const name = /^CTE (.*)$/.exec(child["Subplan Name"] ?? "")?.[1];
       if (name === undefined) self -= secondsOf(child);
       else whole.set(name, secondsOf(child));
-      visit(child, name ?? part);
+      visit(child, name ?? child["Function Name"] ?? part);
     }
     add(part, self);
     const scanned = node["CTE Name"];

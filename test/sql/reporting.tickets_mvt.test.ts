@@ -156,6 +156,7 @@ test("open tickets, unless the filters ask for others", () =>
       [{}, ["T3", "T1"]],
       [{ status: "open" }, ["T3", "T1"]],
       [{ status: "closed" }, ["T2"]],
+      [{ status: " Closed" }, ["T2"]],
       [{ status: "all" }, ["T3", "T1", "T2"]],
       [{ status: null, dataset: null, cluster: null }, ["T3", "T1"]],
       [{ dataset: "inc" }, ["T1"]],
