@@ -1585,7 +1585,8 @@ begin
     tickets._spare_triggers(true);
 
   v_is_first := not exists (select from tickets.ticket as t where t.dataset = p_dataset);
-  if v_is_first then
+  -- Below some thousand rows, dropping and creating takes longer.
+  if v_is_first and p_staged >= 1000 then
     perform tickets._drop_ticket_indexes(p_dataset);
   end if;
 

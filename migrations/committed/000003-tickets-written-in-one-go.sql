@@ -1,5 +1,5 @@
 --! Previous: sha1:a4cc492554cc0f2f700b2dd43d43d46300ee32a4
---! Hash: sha1:9e3c882eca6a437e57ee3ea1e80301a0a22906f4
+--! Hash: sha1:809685ce197625d9d2576ebdfc98011b6bf7bbf8
 --! Message: tickets written in one go
 
 -- The columns of a ticket are still what follows from its raw, whoever writes it, but by a trigger:
@@ -1356,7 +1356,8 @@ begin
     tickets._spare_triggers(true);
 
   v_is_first := not exists (select from tickets.ticket as t where t.dataset = p_dataset);
-  if v_is_first then
+  -- Below some thousand rows, dropping and creating takes longer.
+  if v_is_first and p_staged >= 1000 then
     perform tickets._drop_ticket_indexes(p_dataset);
   end if;
 

@@ -58,15 +58,34 @@ test("a dataset has its indexes before its first file, after it and after the ne
     }
   }));
 
+test("the indexes are built after a large first file, and stay as they are from then on", () =>
+  database.rolledBack(async (client) => {
+    const rows = Array.from({ length: 1000 }, (_, n) => ({ ...ruaka, ticket_id: `T${n}` }));
+    const built = async () => {
+      const { rows } = await client.query<{ index: number }>(
+        "select 'tickets.inc_geog_idx'::regclass::oid as index",
+      );
+      return rows;
+    };
+    const atFirst = await built();
+    await applyFile(client, { key: first, rows });
+    const after = await built();
+    assert.notDeepEqual(after, atFirst);
+    assert.deepEqual(await indexesOf(client, "inc"), allIndexesOf("inc"));
+    await applyFile(client, { key: second, rows: rows.map((row) => ({ ...row, owner: "Ann" })) });
+    assert.deepEqual(await built(), after);
+  }));
+
 test("while somebody reads, the first file is loaded with the indexes as they are", async (t) => {
   const apart = await createDatabase(t);
   const [reader, loader] = [await apart.connect(), await apart.connect()];
   await reader.query("begin");
   await reader.query("select from tickets.inc");
-  await committed(loader, () => applyFile(loader, { key: first, rows: [ruaka] }));
+  const rows = Array.from({ length: 1000 }, (_, n) => ({ ...ruaka, ticket_id: `T${n}` }));
+  await committed(loader, () => applyFile(loader, { key: first, rows }));
   await reader.query("commit");
   assert.deepEqual(await indexesOf(loader, "inc"), allIndexesOf("inc"));
-  assert.equal((await ticketRows(loader)).length, 1);
+  assert.equal((await ticketRows(loader)).length, 1000);
 });
 
 test("a dataset that is a row and a partition gets its indexes with its first file", () =>
