@@ -128,7 +128,11 @@ function databaseError(error: unknown): unknown {
     const { code = "unknown", message, detail, hint } = error;
     return new DatabaseError(code, message, { detail, hint, cause: error });
   }
-  const isPeer = "code" in error && typeof error.code === "string" && "syscall" in error;
+  // EPIPE comes without a system call from a socket that the server has ended already.
+  const isPeer =
+    "code" in error &&
+    typeof error.code === "string" &&
+    ("syscall" in error || error.code === "EPIPE");
   if (
     isPeer ||
     /^(Connection terminated|timeout expired|Client has encountered)/.test(error.message)
