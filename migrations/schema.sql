@@ -3178,8 +3178,8 @@ CREATE FUNCTION tickets._derived(p_raw jsonb, p_days text[], p_minutes text[]) R
     LANGUAGE sql STABLE ROWS 1 PARALLEL SAFE
     AS $$
   /*
-    What the typed columns of a ticket are, and the point of its own coordinates: the one definition
-    of it, for one ticket as for all.
+    What the typed columns of a ticket are, and the point of its own coordinates, for one ticket as
+    for many. tickets._new_tickets says the same once more, and why; a test compares the two.
 
     Takes      its raw; tickets._days() and tickets._minutes_of_day().
     Raises     nothing: what does not cast is NULL.
@@ -3187,12 +3187,7 @@ CREATE FUNCTION tickets._derived(p_raw jsonb, p_days text[], p_minutes text[]) R
     No `set search_path`, so that the planner takes it apart.
   */
   select t.normalized_status, t.raw_status, t.bucket, tickets._boolean(t.is_actionable),
-    -- First as the export writes it: anything else is looked at more closely.
-    case t.bucket
-      when 'closed' then false
-      when 'pending' then true
-      else tickets._is_open(p_raw)
-    end,
+    tickets._is_open(p_raw),
     t.cluster, t.region, t.location_name, t.assigned_team, t.owner, t.sla_status,
     tickets._minutes(t.mttr),
     tickets._instant(t.created_at_service, p_days, p_minutes),
@@ -4191,12 +4186,7 @@ begin
   return query
   select t.ticket_id, t.raw, t.text_hash, t.normalized_status, t.raw_status, t.bucket,
     tickets._boolean(t.is_actionable),
-    -- First as the export writes it: anything else is looked at more closely.
-    case t.bucket
-      when 'closed' then false
-      when 'pending' then true
-      else tickets._is_open(t.raw)
-    end,
+    tickets._is_open(t.raw),
     t.cluster, t.region, t.location_name, t.assigned_team, t.owner, t.sla_status,
     tickets._minutes(t.mttr),
     tickets._instant(t.created_at_service, c_days, c_minutes),

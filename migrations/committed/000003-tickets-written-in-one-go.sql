@@ -1,5 +1,5 @@
 --! Previous: sha1:a4cc492554cc0f2f700b2dd43d43d46300ee32a4
---! Hash: sha1:809685ce197625d9d2576ebdfc98011b6bf7bbf8
+--! Hash: sha1:533a96192aa6e14ed628803b979fa8ac90a8505e
 --! Message: tickets written in one go
 
 -- The columns of a ticket are still what follows from its raw, whoever writes it, but by a trigger:
@@ -185,8 +185,8 @@ create or replace function tickets._derived(p_raw jsonb, p_days text[], p_minute
   language sql stable rows 1 parallel safe
 as $$
   /*
-    What the typed columns of a ticket are, and the point of its own coordinates: the one definition
-    of it, for one ticket as for all.
+    What the typed columns of a ticket are, and the point of its own coordinates, for one ticket as
+    for many. tickets._new_tickets says the same once more, and why; a test compares the two.
 
     Takes      its raw; tickets._days() and tickets._minutes_of_day().
     Raises     nothing: what does not cast is NULL.
@@ -194,12 +194,7 @@ as $$
     No `set search_path`, so that the planner takes it apart.
   */
   select t.normalized_status, t.raw_status, t.bucket, tickets._boolean(t.is_actionable),
-    -- First as the export writes it: anything else is looked at more closely.
-    case t.bucket
-      when 'closed' then false
-      when 'pending' then true
-      else tickets._is_open(p_raw)
-    end,
+    tickets._is_open(p_raw),
     t.cluster, t.region, t.location_name, t.assigned_team, t.owner, t.sla_status,
     tickets._minutes(t.mttr),
     tickets._instant(t.created_at_service, p_days, p_minutes),
@@ -1014,12 +1009,7 @@ begin
   return query
   select t.ticket_id, t.raw, t.text_hash, t.normalized_status, t.raw_status, t.bucket,
     tickets._boolean(t.is_actionable),
-    -- First as the export writes it: anything else is looked at more closely.
-    case t.bucket
-      when 'closed' then false
-      when 'pending' then true
-      else tickets._is_open(t.raw)
-    end,
+    tickets._is_open(t.raw),
     t.cluster, t.region, t.location_name, t.assigned_team, t.owner, t.sla_status,
     tickets._minutes(t.mttr),
     tickets._instant(t.created_at_service, c_days, c_minutes),
