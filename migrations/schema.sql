@@ -1533,9 +1533,6 @@ CREATE FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_exporte
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
-    SET work_mem TO '64MB'
-    SET enable_mergejoin TO 'off'
-    SET jit TO 'off'
     SET default_statistics_target TO '10'
     AS $$
 /*
@@ -1558,21 +1555,16 @@ CREATE FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_exporte
   moves these borders, so that any order of files ends in the same row. What the newest snapshot
   repeated is not in ticket_repeats, but all of it in one row of tickets.snapshot_fence.
 
-  One statement writes, so that each question is asked once. Its parts see the tables as they were
-  before it, which is how an event knows both sides.
+  What has the shape of a timestamp is cast without a closer look, which costs a third of one. Where
+  that fails, because one of these texts is none, all is done once more with care.
 */
 declare
   c_blank constant text := E' \t\r\n';
-  c_version constant tickets.file_version := (p_exported_at, p_source_key);
-  -- Whether equal text of a row means equal content: not where other columns have a say.
-  c_is_partial constant boolean := p_missing_columns <> '{}';
-  c_is_whole constant boolean := not c_is_partial and p_extra_columns = '{}';
-  c_days constant text[] := tickets._days();
-  c_minutes constant text[] := tickets._minutes_of_day();
   v_is_first boolean;
   v_ticket_ids text[];
   v_repeated text[];
   v_last_lines bigint[];
+  v_is_careful boolean;
   v_result tickets.applied_file;
 begin
   delete from tickets.rejected_rows as r
@@ -1583,8 +1575,13 @@ begin
   perform tickets._lock_tickets(p_dataset, p_to_apply => true),
     tickets._lock_gazetteers(p_to_change => false),
     tickets._spare_triggers(true);
+  -- What the file changes counts from here on.
+  perform tickets._catch_up(p_dataset);
 
   v_is_first := not exists (select from tickets.ticket as t where t.dataset = p_dataset);
+  if v_is_first then
+    perform tickets._set_counted_day(p_dataset);
+  end if;
   -- Below some thousand rows, dropping and creating takes longer.
   if v_is_first and p_staged >= 1000 then
     perform tickets._drop_ticket_indexes(p_dataset);
@@ -1593,8 +1590,7 @@ begin
   -- The planner knows nothing of a table that was filled a moment ago.
   execute format('analyze tickets.%I (dataset, source_key, line)', p_dataset || '_staging');
 
-  select array_agg(k.ticket_id), array_agg(k.ticket_id) filter (where k.lines > 1)
-  into v_ticket_ids, v_repeated
+  select k.ticket_ids, k.repeated into v_ticket_ids, v_repeated
   from tickets._count_lines(p_dataset, p_source_key) as k;
   if v_repeated is not null then
     select array_agg(r.ticket_id), array_agg(r.last_line) into v_repeated, v_last_lines
@@ -1608,326 +1604,38 @@ begin
     ) as r;
   end if;
 
-  with judged as materialized (
-    select j.*
-    from tickets._judge_staged(
-      p_dataset, p_source_key, p_exported_at, c_is_whole, p_is_snapshot,
-      v_repeated, v_last_lines
-    ) as j
-  ),
-  rejected as (
-    insert into tickets.rejected_rows (dataset, source_key, line, reason, raw)
-    -- By hand, the first row stands on line 2, below the header.
-    select p_dataset, p_source_key, j.line - coalesce(p_first_line - 2, 0), j.kind,
-      tickets._whole_row(s, p_extra_columns)
-    from judged as j
-    join tickets.staging as s
-      on s.dataset = p_dataset and s.source_key = p_source_key and s.line = j.line
-    where j.kind not in ('ticket', 'duplicate', 'alarm', 'sentinel')
-  ),
-  fenced as (
-    -- The newest snapshot, which repeated its tickets all at once. A newer change file need not
-    -- ask: it only matters to versions that are older than it.
-    select k.ticket_id, (f.exported_at, f.source_key)::tickets.file_version as version
-    from tickets.snapshot_fence as f
-    cross join lateral unnest(f.ticket_ids) as k (ticket_id)
-    where f.dataset = p_dataset
-      and (p_is_snapshot or (f.exported_at, f.source_key) > (p_exported_at, p_source_key))
-  ),
-  looked_up as materialized (
-    -- What is known of each ticket. What a snapshot repeated counts with the other repeats, or,
-    -- where the ticket has changed since, as what came before.
-    select l.*,
-      -- NULL for a ticket that no file has brought: any file is newer.
-      case
-        when cardinality(l.repeats) > 0 then l.repeats[cardinality(l.repeats)]
-        when l.source_key is not null then (l.exported_at, l.source_key)::tickets.file_version
-      end as newest
-    from (
-      select j.ticket_id, j.line, j.text_hash, j.fits, t.ticket_id is not null as is_known,
-        t.exported_at, t.source_key,
-        case
-          when f.version < (t.exported_at, t.source_key)::tickets.file_version
-            and (
-              t.previous_source_key is null
-              or f.version
-                > (t.previous_exported_at, t.previous_source_key)::tickets.file_version
-            )
-            then f.version
-          else (t.previous_exported_at, t.previous_source_key)::tickets.file_version
-        end as previous,
-        case
-          when t.ticket_id is null then null
-          when f.version > coalesce(
-              r.repeats[cardinality(r.repeats)],
-              (t.exported_at, t.source_key)::tickets.file_version
-            )
-            then r.repeats || f.version
-          else r.repeats
-        end as repeats,
-        r.ticket_id is not null as has_repeats, t.is_open, t.normalized_status, t.raw_status,
-        t.assigned_team, t.owner
-      from judged as j
-      left join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = j.ticket_id
-      left join tickets.ticket_repeats as r on r.dataset = p_dataset and r.ticket_id = j.ticket_id
-      left join fenced as f on f.ticket_id = j.ticket_id and t.source_key is not null
-      where j.kind = 'ticket'
-      offset 0 -- keeps repeats from being put together once for each place that names it
-    ) as l
-  ),
-  rebuilt as (
-    -- Where the text of a ticket that is here does not fit, raw must be built and compared.
-    select l.*, k.raw as known_raw,
-      tickets._staged_raw(s, p_extra_columns, c_is_partial, k.raw) as raw
-    from looked_up as l
-    join tickets.staging as s
-      on s.dataset = p_dataset and s.source_key = p_source_key and s.line = l.line
-    join tickets.ticket as k on k.dataset = p_dataset and k.ticket_id = l.ticket_id
-    where l.is_known and not l.fits
-    offset 0 -- keeps raw from being built once for each place that names it
-  ),
-  compared as materialized (
-    select c.*,
-      case
-        when c.newest > c_version then 'stale'
-        when c.is_same then 'unchanged'
-        else 'updated'
-      end as outcome
-    from (
-      select l.*, null::jsonb as raw, true as is_same
-      from looked_up as l
-      where l.is_known and l.fits
-      union all
-      select b.ticket_id, b.line, b.text_hash, b.fits, b.is_known, b.exported_at, b.source_key,
-        b.previous, b.repeats, b.has_repeats, b.is_open, b.normalized_status, b.raw_status,
-        b.assigned_team, b.owner, b.newest, b.raw,
-        b.raw = b.known_raw and b.source_key is not null
-      from rebuilt as b
-    ) as c
-  ),
-  places as materialized (
-    -- Once for each distinct pair of cluster and location.
-    select p.cluster, coalesce(p.location_name, '') as location_name, p.geom,
-      p.geom::public.geography as geog, p.source
-    from (
-      select array_agg(k.cluster) as clusters, array_agg(k.location_name) as location_names
-      from (
-        select c.raw ->> 'cluster' as cluster, c.raw ->> 'location_name' as location_name
-        from compared as c
-        where c.outcome = 'updated'
-        union
-        select tickets._unless_blank(s.cluster), tickets._unless_blank(s.location_name)
-        from looked_up as l
-        join tickets.staging as s
-          on s.dataset = p_dataset and s.source_key = p_source_key and s.line = l.line
-        where not l.is_known
-      ) as k
-    ) as k
-    cross join lateral tickets._places_of(k.clusters, k.location_names) as p
-    where p.source is not null
-  ),
-  news as not materialized (
-    -- What is to be written. Of new tickets there is nothing to compare, so they go straight from
-    -- staging into the table.
-    select false as is_known, null::tickets.file_version as previous, n.*
-    from tickets._new_tickets(
-      p_dataset, p_source_key, p_extra_columns, c_is_partial, c_is_whole, v_repeated, v_last_lines
-    ) as n
-    where exists (select from looked_up as l where not l.is_known)
-    union all
-    select true,
-      -- A file that replaces one of the same name replaces its version, too.
-      case
-        when c.newest < c_version then c.newest
-        when cardinality(c.repeats) > 1 then c.repeats[cardinality(c.repeats) - 1]
-        when cardinality(c.repeats) = 1 then
-          (c.exported_at, c.source_key)::tickets.file_version
-        else c.previous
-      end,
-      c.ticket_id, c.raw, c.text_hash, d.*
-    from compared as c
-    cross join lateral tickets._derived(c.raw, c_days, c_minutes) as d
-    where c.outcome = 'updated'
-  ),
-  placed as not materialized (
-    select n.*, coalesce(n.feed_geom, p.geom) as geom,
-      coalesce(n.feed_geom::public.geography, p.geog) as geog,
-      public.st_y(coalesce(n.feed_geom, p.geom)) as latitude,
-      public.st_x(coalesce(n.feed_geom, p.geom)) as longitude,
-      case when n.feed_geom is not null then 'feed' else coalesce(p.source, 'none') end
-        as geo_source
-    from news as n
-    left join places as p
-      on p.cluster = n.cluster and p.location_name = coalesce(n.location_name, '')
-  ),
-  added as (
-    insert into tickets.ticket as t (
-      dataset, ticket_id, raw, text_hash, source_key, exported_at, previous_source_key,
-      previous_exported_at, normalized_status, raw_status, bucket, is_actionable, is_open, cluster,
-      region, location_name, assigned_team, owner, sla_status, mttr, created_at_service,
-      scheduled_at, closed_at, first_seen_at, last_seen_at, source_created_at, source_updated_at,
-      geom, geog, latitude, longitude, geo_source
-    )
-    select p_dataset, n.ticket_id, n.raw, n.text_hash, p_source_key, p_exported_at,
-      (n.previous).source_key, (n.previous).exported_at, n.normalized_status, n.raw_status,
-      n.bucket, n.is_actionable, n.is_open, n.cluster, n.region, n.location_name, n.assigned_team,
-      n.owner, n.sla_status, n.mttr, n.created_at_service, n.scheduled_at, n.closed_at,
-      n.first_seen_at, n.last_seen_at, n.source_created_at, n.source_updated_at, n.geom, n.geog,
-      n.latitude, n.longitude, n.geo_source
-    from placed as n
-    where not n.is_known
-    returning t.ticket_id, t.is_open, t.normalized_status, t.raw_status, t.assigned_team, t.owner,
-      t.closed_at, t.mttr, t.cluster
-  ),
-  changed as (
-    update tickets.ticket as t set
-      raw = n.raw,
-      text_hash = n.text_hash,
-      source_key = p_source_key,
-      exported_at = p_exported_at,
-      previous_source_key = (n.previous).source_key,
-      previous_exported_at = (n.previous).exported_at,
-      normalized_status = n.normalized_status,
-      raw_status = n.raw_status,
-      bucket = n.bucket,
-      is_actionable = n.is_actionable,
-      is_open = n.is_open,
-      cluster = n.cluster,
-      region = n.region,
-      location_name = n.location_name,
-      assigned_team = n.assigned_team,
-      owner = n.owner,
-      sla_status = n.sla_status,
-      mttr = n.mttr,
-      created_at_service = n.created_at_service,
-      scheduled_at = n.scheduled_at,
-      closed_at = n.closed_at,
-      first_seen_at = n.first_seen_at,
-      last_seen_at = n.last_seen_at,
-      source_created_at = n.source_created_at,
-      source_updated_at = n.source_updated_at,
-      geom = n.geom,
-      geog = n.geog,
-      latitude = n.latitude,
-      longitude = n.longitude,
-      geo_source = n.geo_source,
-      ingested_at = tickets._now()
-    from placed as n
-    where n.is_known and t.dataset = p_dataset and t.ticket_id = n.ticket_id
-    returning t.ticket_id, t.is_open, t.normalized_status, t.raw_status, t.assigned_team, t.owner,
-      t.closed_at, t.mttr, t.cluster
-  ),
-  come_late as materialized (
-    select c.ticket_id, c.is_same, v.run, v.previous
-    from compared as c
-    cross join lateral tickets._insert_version(
-      (c.exported_at, c.source_key)::tickets.file_version || c.repeats,
-      c.previous, c_version, c.is_same
-    ) as v
-    where c.outcome = 'stale'
-  ),
-  moved as (
-    update tickets.ticket as t set
-      exported_at = (l.run[1]).exported_at,
-      source_key = (l.run[1]).source_key,
-      previous_exported_at = (l.previous).exported_at,
-      previous_source_key = (l.previous).source_key
-    from come_late as l
-    where t.dataset = p_dataset and t.ticket_id = l.ticket_id
-      and (t.exported_at, t.source_key, t.previous_exported_at, t.previous_source_key)
-        is distinct from (
-          (l.run[1]).exported_at, (l.run[1]).source_key,
-          (l.previous).exported_at, (l.previous).source_key
-        )
-  ),
-  repeated as (
-    insert into tickets.ticket_repeats as r (dataset, ticket_id, repeats)
-    select p_dataset, c.ticket_id, c.repeats || c_version
-    from compared as c
-    where c.outcome = 'unchanged' and c.newest < c_version and not p_is_snapshot
-    union all
-    select p_dataset, l.ticket_id, l.run[2:]
-    from come_late as l
-    where cardinality(l.run) > 1
-    on conflict (dataset, ticket_id) do update set repeats = excluded.repeats
-      where r.repeats <> excluded.repeats
-  ),
-  no_more_repeated as (
-    delete from tickets.ticket_repeats as r
-    using (
-      select l.ticket_id from looked_up as l where l.has_repeats and not l.is_known
-      union all
-      select c.ticket_id from compared as c
-      where c.has_repeats
-        and (c.outcome = 'updated' or (p_is_snapshot and c.outcome = 'unchanged'))
-      union all
-      select l.ticket_id from come_late as l where cardinality(l.run) = 1
-    ) as gone
-    where r.dataset = p_dataset and r.ticket_id = gone.ticket_id
-  ),
-  status_changes as (
-    insert into tickets.status_events (
-      dataset, ticket_id, from_open, to_open, from_normalized_status, to_normalized_status,
-      from_status, to_status, from_team, to_team, from_owner, to_owner, exported_at, source_key
-    )
-    select p_dataset, w.ticket_id, c.is_open, w.is_open, c.normalized_status, w.normalized_status,
-      c.raw_status, w.raw_status, c.assigned_team, w.assigned_team, c.owner, w.owner,
-      p_exported_at, p_source_key
-    from changed as w
-    join compared as c on c.ticket_id = w.ticket_id
-    where (c.is_open, c.normalized_status, c.raw_status, c.assigned_team, c.owner)
-        is distinct from
-          (w.is_open, w.normalized_status, w.raw_status, w.assigned_team, w.owner)
-    order by w.ticket_id
-  ),
-  closed as (
-    insert into tickets.closure_events (
-      dataset, ticket_id, closed_at, mttr, cluster, team, owner, source_key
-    )
-    select p_dataset, w.ticket_id, w.closed_at, w.mttr, w.cluster, w.assigned_team, w.owner,
-      p_source_key
-    from (select * from added union all select * from changed) as w
-    where not w.is_open
-    union all
-    -- A version that comes late may show a closure that a reopening has covered up.
-    select p_dataset, c.ticket_id, tickets.eat_ts(c.raw ->> 'closed_at'),
-      tickets._minutes(c.raw ->> 'mttr'), c.raw ->> 'cluster', c.raw ->> 'assigned_team',
-      c.raw ->> 'owner', p_source_key
-    from compared as c
-    where c.outcome = 'stale' and not c.is_same and not tickets._is_open(c.raw)
-    order by 2
-    on conflict (ticket_id, closed_at, dataset) do nothing
-    returning 1
-  )
-  select p_dataset, p_source_key, p_staged + p_dropped_lines, j.alarm,
-    j.sentinel + p_dropped_lines, j.judged - j.alarm - j.sentinel - j.duplicates - j.tickets,
-    j.duplicates, c.stale, j.tickets - c.known, c.updated,
-    -- And those of a snapshot that were not even looked up.
-    c.unchanged + p_staged - j.judged,
-    (select count(*) from closed)
-  into v_result
-  from (
-    select count(*) as judged,
-      count(*) filter (where j.kind = 'alarm') as alarm,
-      count(*) filter (where j.kind = 'sentinel') as sentinel,
-      count(*) filter (where j.kind = 'duplicate') as duplicates,
-      count(*) filter (where j.kind = 'ticket') as tickets
-    from judged as j
-  ) as j
-  cross join (
-    select count(*) as known,
-      count(*) filter (where c.outcome = 'stale') as stale,
-      count(*) filter (where c.outcome = 'updated') as updated,
-      count(*) filter (where c.outcome = 'unchanged') as unchanged
-    from compared as c
-  ) as c;
+  foreach v_is_careful in array array[false, true] loop
+    begin
+      v_result := tickets._write_tickets(
+        p_dataset => p_dataset,
+        p_source_key => p_source_key,
+        p_exported_at => p_exported_at,
+        p_staged => p_staged,
+        p_extra_columns => p_extra_columns,
+        p_is_partial => p_missing_columns <> '{}',
+        p_dropped_lines => p_dropped_lines,
+        p_is_snapshot => p_is_snapshot,
+        p_first_line => p_first_line,
+        p_repeated => v_repeated,
+        p_last_lines => v_last_lines,
+        p_is_first => v_is_first,
+        p_is_careful => v_is_careful
+      );
+      exit;
+    exception
+      when data_exception then
+        if v_is_careful then
+          raise;
+        end if;
+    end;
+  end loop;
 
   if v_is_first then
     perform tickets._index_tickets(p_dataset);
   end if;
   if p_is_snapshot then
     perform tickets._fence_snapshot(
-      p_dataset, c_version,
+      p_dataset, (p_exported_at, p_source_key),
       -- Anything else on its lines was counted with the tickets.
       case
         when v_result.dropped_alarm + v_result.dropped_sentinel + v_result.rejected = 0
@@ -1937,7 +1645,7 @@ begin
   end if;
   perform tickets._spare_triggers(false);
   perform tickets._check_rejected(v_result);
-  perform tickets._capture_day(p_dataset);
+  perform tickets._capture_day(p_dataset, p_in_full => false);
   return v_result;
 end;
 $$;
@@ -1961,9 +1669,13 @@ CREATE FUNCTION tickets._await_files() RETURNS trigger
 /*
   Trigger before a ticket is deleted: waits for a file that is being applied, and keeps the next one
   waiting till the end of the transaction.
+
+  Touches    tickets.unrecorded_changes, as tickets._derive_ticket.
 */
 begin
   perform tickets._lock_tickets(old.dataset, p_to_apply => false);
+  insert into tickets.unrecorded_changes (dataset, ticket_id)
+  values (old.dataset, old.ticket_id);
   return old;
 end;
 $$;
@@ -2036,58 +1748,174 @@ COMMENT ON FUNCTION tickets._boolean(p_text text) IS 'A flag of the export as a 
 
 
 --
--- Name: _capture_day(text); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _capture_day(text, boolean); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._capture_day(p_dataset text) RETURNS integer
-    LANGUAGE sql
+CREATE FUNCTION tickets._capture_day(p_dataset text, p_in_full boolean) RETURNS integer
+    LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
     AS $$
-  /*
-    Brings today's rows of tickets.daily_snapshot up to date, for one dataset.
+/*
+  Brings today's rows of tickets.daily_snapshot up to date, for one dataset: by what time has
+  changed since they were counted, or, where that is not enough, by counting all open tickets.
 
-    Returns    how many clusters changed; rows that are right already are not written again.
-  */
-  with counted as materialized (
-    select c.* from tickets._count_day(p_dataset) as c
-  ),
-  captured as (
-    insert into tickets.daily_snapshot as s (
-      dataset, day, cluster, open, actionable, breached, created, closed
-    )
-    select p_dataset, c.day, c.cluster, c.open, c.actionable, c.breached, c.created, c.closed
-    from counted as c
-    on conflict (day, cluster, dataset) do update set
-      open = excluded.open,
-      actionable = excluded.actionable,
-      breached = excluded.breached,
-      created = excluded.created,
-      closed = excluded.closed,
-      captured_at = excluded.captured_at
-    where (s.open, s.actionable, s.breached, s.created, s.closed)
-      is distinct from
-        (excluded.open, excluded.actionable, excluded.breached, excluded.created, excluded.closed)
-    returning s.cluster
-  ),
-  emptied as (
-    -- A cluster that all tickets have left since the last look.
-    delete from tickets.daily_snapshot as s
-    where s.dataset = p_dataset
-      and s.day = (tickets._now() at time zone 'Africa/Nairobi')::date
-      and not exists (
-        select from counted as c where c.cluster is not distinct from s.cluster
+  Takes      whether to count in any case: tickets were changed by other means than files.
+  Returns    how many clusters changed; rows that are right already are not written again.
+  Touches    tickets.daily_snapshot, tickets.counted_days.
+*/
+declare
+  c_now constant tickets.counted_days := tickets._day_now(p_dataset);
+  -- When all tickets were taken away, nobody was asked.
+  c_is_empty constant boolean := (
+    select min(t.ticket_id) is null from tickets.ticket as t where t.dataset = p_dataset
+  );
+  v_counted_before timestamptz;
+  v_changed integer;
+  v_is_counted_anew boolean;
+begin
+  -- NULL on a new day, and where the SLA target or the clock went back.
+  select c.breached_before into v_counted_before
+  from tickets.counted_days as c
+  where c.dataset = p_dataset and c.day = c_now.day and c.breached_before <= c_now.breached_before;
+  if p_in_full or c_is_empty or v_counted_before is null
+    or exists (select from tickets.unrecorded_changes as u where u.dataset = p_dataset)
+  then
+    with counted as materialized (
+      select c.* from tickets._count_day(c_now) as c
+    ),
+    captured as (
+      insert into tickets.daily_snapshot as s (
+        dataset, day, cluster, open, actionable, breached, created, closed
       )
-    returning s.cluster
-  )
-  select (select count(*) from captured)::integer + (select count(*) from emptied)::integer;
+      select p_dataset, c_now.day, c.cluster, c.open, c.actionable, c.breached, c.created, c.closed
+      from counted as c
+      on conflict (day, cluster, dataset) do update set
+        open = excluded.open,
+        actionable = excluded.actionable,
+        breached = excluded.breached,
+        created = excluded.created,
+        closed = excluded.closed,
+        captured_at = excluded.captured_at
+      where (s.open, s.actionable, s.breached, s.created, s.closed)
+        is distinct from
+          (excluded.open, excluded.actionable, excluded.breached, excluded.created, excluded.closed)
+      returning 1
+    ),
+    emptied as (
+      -- A cluster that all tickets have left since the last look.
+      delete from tickets.daily_snapshot as s
+      where s.dataset = p_dataset and s.day = c_now.day
+        and not exists (
+          select from counted as c where c.cluster is not distinct from s.cluster
+        )
+      returning 1
+    )
+    select (select count(*) from captured) + (select count(*) from emptied) into v_changed;
+    -- Where there is nothing to count, there is nothing to remember.
+    v_is_counted_anew := not c_is_empty;
+  else
+    with breached as (
+      -- What has come to be over its SLA target since.
+      update tickets.daily_snapshot as s
+      set breached = s.breached + k.breached, captured_at = tickets._now()
+      from (
+        select left(t.cluster, 255) as cluster, count(*) as breached
+        from tickets.ticket as t
+        where t.dataset = p_dataset and t.is_open
+          and coalesce(t.created_at_service, t.first_seen_at) >= v_counted_before
+          and coalesce(t.created_at_service, t.first_seen_at) < c_now.breached_before
+        group by left(t.cluster, 255)
+      ) as k
+      where s.dataset = p_dataset and s.day = c_now.day
+        and s.cluster is not distinct from k.cluster
+      returning 1
+    ),
+    emptied as (
+      delete from tickets.daily_snapshot as s
+      where s.dataset = p_dataset and s.day = c_now.day
+        and (s.open, s.created, s.closed) = (0, 0, 0)
+        and case
+          when s.cluster is null then not exists (
+            select from tickets.ticket as t
+            where t.dataset = p_dataset and left(t.cluster, 255) is null
+          )
+          else not exists (
+            select from tickets.ticket as t
+            where t.dataset = p_dataset and left(t.cluster, 255) = s.cluster
+          )
+        end
+      returning 1
+    )
+    select (select count(*) from breached) + (select count(*) from emptied),
+      exists (select from breached)
+    into v_changed, v_is_counted_anew;
+  end if;
+
+  if v_is_counted_anew then
+    perform tickets._set_counted_day(p_dataset);
+  end if;
+  return v_changed;
+end;
 $$;
 
 
 --
--- Name: FUNCTION _capture_day(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _capture_day(p_dataset text, p_in_full boolean); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._capture_day(p_dataset text) IS 'Brings today''s rows of the daily snapshot of a dataset up to date.';
+COMMENT ON FUNCTION tickets._capture_day(p_dataset text, p_in_full boolean) IS 'Brings today''s rows of the daily snapshot of a dataset up to date.';
+
+
+--
+-- Name: _catch_up(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._catch_up(p_dataset text) RETURNS TABLE(closures integer, clusters integer)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+/*
+  Brings the history of a dataset up to date with tickets that were changed by other means than
+  files, and with time.
+
+  Returns    one row: closures newly recorded, clusters whose snapshot of today changed.
+  Touches    tickets.closure_events, and as tickets._capture_day. The caller has the lock.
+*/
+declare
+  v_noted bigint;
+begin
+  with noted as (
+    delete from tickets.unrecorded_changes as u
+    where u.dataset = p_dataset
+    returning u.ticket_id
+  ),
+  recorded as (
+    insert into tickets.closure_events (
+      dataset, ticket_id, closed_at, mttr, cluster, team, owner, source_key
+    )
+    select t.dataset, t.ticket_id, t.closed_at, t.mttr, t.cluster, t.assigned_team, t.owner,
+      t.source_key
+    from tickets.ticket as t
+    where t.dataset = p_dataset and t.ticket_id in (select n.ticket_id from noted as n)
+      and not t.is_open
+    order by t.ticket_id
+    on conflict (ticket_id, closed_at, dataset) do nothing
+    returning 1
+  )
+  select count(*), (select count(*) from noted) into closures, v_noted from recorded;
+  clusters := tickets._capture_day(p_dataset, p_in_full => v_noted > 0);
+  return next;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _catch_up(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._catch_up(p_dataset text) IS 'Brings the history of a dataset up to date with changes that came by no file, and with time.';
 
 
 --
@@ -2766,67 +2594,57 @@ COMMENT ON COLUMN tickets.staging.extra_32 IS 'Room for a column that the contra
 
 
 --
--- Name: _clean_row(tickets.staging); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _clean_row(tickets.staging, boolean); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._clean_row(p_row tickets.staging) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boolean) RETURNS TABLE(ticket_id text, normalized_status text, raw_status text, bucket text, is_actionable text, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr text, created_at_service text, scheduled_at text, closed_at text, first_seen_at text, last_seen_at text, source_created_at text, source_updated_at text, latitude text, longitude text, service_type text, is_alarm text, is_auto_created text, is_auto_closed text)
+    LANGUAGE sql IMMUTABLE ROWS 1 PARALLEL SAFE
     AS $$
   /*
-    What a staged row says of its ticket: the `raw` of tickets.ticket, without columns that the
-    contract does not know.
+    What a staged row says of its ticket, value by value.
 
     ticket_id, region and raw_status are trimmed, region in lower case, raw_status in upper case;
-    blank values are absent; everything else is kept to the letter. The bookkeeping of the week and
-    of the export (the contract's last seven columns) is dropped.
+    blank values are NULL; everything else is kept to the letter. The bookkeeping of the week and of
+    the export (the contract's last seven columns) is dropped.
 
-    One expression, so that the planner copies it into the statement that applies a file.
+    Takes      the row; whether columns of the contract are missing: those are NULL, too.
+
+    No `set search_path`, so that the planner takes it apart.
   */
-  -- In the order in which jsonb keeps its keys, which spares their sorting.
-  select jsonb_strip_nulls(jsonb_object(
-    array[
-      'mttr', 'owner', 'bucket', 'region', 'cluster', 'is_alarm', 'latitude', 'closed_at',
-      'longitude', 'ticket_id', 'raw_status', 'sla_status', 'last_seen_at', 'scheduled_at',
-      'service_type', 'assigned_team', 'first_seen_at', 'is_actionable', 'location_name',
-      'is_auto_closed', 'is_auto_created', 'normalized_status', 'source_created_at',
-      'source_updated_at', 'created_at_service'
-    ],
-    array[
-      tickets._unless_blank(p_row.mttr),
-      tickets._unless_blank(p_row.owner),
-      tickets._unless_blank(p_row.bucket),
-      nullif(lower(btrim(p_row.region, E' \t\r\n')), ''),
-      tickets._unless_blank(p_row.cluster),
-      tickets._unless_blank(p_row.is_alarm),
-      tickets._unless_blank(p_row.latitude),
-      tickets._unless_blank(p_row.closed_at),
-      tickets._unless_blank(p_row.longitude),
-      nullif(btrim(p_row.ticket_id, E' \t\r\n'), ''),
-      nullif(upper(btrim(p_row.raw_status, E' \t\r\n')), ''),
-      tickets._unless_blank(p_row.sla_status),
-      tickets._unless_blank(p_row.last_seen_at),
-      tickets._unless_blank(p_row.scheduled_at),
-      tickets._unless_blank(p_row.service_type),
-      tickets._unless_blank(p_row.assigned_team),
-      tickets._unless_blank(p_row.first_seen_at),
-      tickets._unless_blank(p_row.is_actionable),
-      tickets._unless_blank(p_row.location_name),
-      tickets._unless_blank(p_row.is_auto_closed),
-      tickets._unless_blank(p_row.is_auto_created),
-      tickets._unless_blank(p_row.normalized_status),
-      tickets._unless_blank(p_row.source_created_at),
-      tickets._unless_blank(p_row.source_updated_at),
-      tickets._unless_blank(p_row.created_at_service)
-    ]
-  ));
+  select
+    nullif(btrim(tickets._staged_value(p_row.ticket_id, p_is_partial), E' \t\r\n') collate "C", ''),
+    tickets._staged_value(p_row.normalized_status, p_is_partial),
+    nullif(upper(btrim(tickets._staged_value(p_row.raw_status, p_is_partial), E' \t\r\n')), ''),
+    tickets._staged_value(p_row.bucket, p_is_partial),
+    tickets._staged_value(p_row.is_actionable, p_is_partial),
+    tickets._staged_value(p_row.cluster, p_is_partial),
+    nullif(lower(btrim(tickets._staged_value(p_row.region, p_is_partial), E' \t\r\n')), ''),
+    tickets._staged_value(p_row.location_name, p_is_partial),
+    tickets._staged_value(p_row.assigned_team, p_is_partial),
+    tickets._staged_value(p_row.owner, p_is_partial),
+    tickets._staged_value(p_row.sla_status, p_is_partial),
+    tickets._staged_value(p_row.mttr, p_is_partial),
+    tickets._staged_value(p_row.created_at_service, p_is_partial),
+    tickets._staged_value(p_row.scheduled_at, p_is_partial),
+    tickets._staged_value(p_row.closed_at, p_is_partial),
+    tickets._staged_value(p_row.first_seen_at, p_is_partial),
+    tickets._staged_value(p_row.last_seen_at, p_is_partial),
+    tickets._staged_value(p_row.source_created_at, p_is_partial),
+    tickets._staged_value(p_row.source_updated_at, p_is_partial),
+    tickets._staged_value(p_row.latitude, p_is_partial),
+    tickets._staged_value(p_row.longitude, p_is_partial),
+    tickets._staged_value(p_row.service_type, p_is_partial),
+    tickets._staged_value(p_row.is_alarm, p_is_partial),
+    tickets._staged_value(p_row.is_auto_created, p_is_partial),
+    tickets._staged_value(p_row.is_auto_closed, p_is_partial);
 $$;
 
 
 --
--- Name: FUNCTION _clean_row(p_row tickets.staging); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _clean_row(p_row tickets.staging, p_is_partial boolean); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._clean_row(p_row tickets.staging) IS 'What a staged row says of its ticket, cleaned: raw without columns unknown to the contract.';
+COMMENT ON FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boolean) IS 'What a staged row says of its ticket, cleaned, value by value.';
 
 
 --
@@ -2915,10 +2733,49 @@ COMMENT ON FUNCTION tickets._contract_columns() IS 'The columns that a file shou
 
 
 --
--- Name: _count_day(text); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: counted_days; Type: TABLE; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._count_day(p_dataset text) RETURNS TABLE(day date, cluster text, open bigint, actionable bigint, breached bigint, created bigint, closed bigint)
+CREATE TABLE tickets.counted_days (
+    dataset text NOT NULL,
+    day date NOT NULL,
+    breached_before timestamp with time zone NOT NULL
+);
+
+
+--
+-- Name: TABLE counted_days; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.counted_days IS 'What today''s rows of tickets.daily_snapshot were last counted by, a row a dataset.';
+
+
+--
+-- Name: COLUMN counted_days.dataset; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.counted_days.dataset IS 'Dataset, tickets.datasets.dataset.';
+
+
+--
+-- Name: COLUMN counted_days.day; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.counted_days.day IS 'The day in Nairobi that is counted.';
+
+
+--
+-- Name: COLUMN counted_days.breached_before; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.counted_days.breached_before IS 'Open tickets opened before this were over their SLA target.';
+
+
+--
+-- Name: _count_day(tickets.counted_days); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._count_day(p_now tickets.counted_days) RETURNS TABLE(cluster text, open bigint, actionable bigint, breached bigint, created bigint, closed bigint)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET "TimeZone" TO 'Africa/Nairobi'
@@ -2926,63 +2783,58 @@ CREATE FUNCTION tickets._count_day(p_dataset text) RETURNS TABLE(day date, clust
     SET jit TO 'off'
     AS $$
 /*
-  What there is to count today of each cluster of a dataset. Each part goes by an index, none looks
-  at all tickets.
+  What there is to count on a day of each cluster of a dataset. Each part goes by an index, none
+  looks at all tickets.
+
+  Takes      the day as tickets._day_now() has it.
 
   Reads only, by return query: so the planner may share it out among parallel workers.
 */
 #variable_conflict use_column
 declare
-  c_now constant timestamptz := tickets._now();
-  c_begins_at constant timestamptz := date_trunc('day', c_now);
-  c_ends_at constant timestamptz := c_begins_at + interval '1 day';
-  v_breached_before timestamptz;
+  c_begins_at constant timestamptz := p_now.day;
+  c_ends_at constant timestamptz := p_now.day + 1;
 begin
-  select c_now - make_interval(secs => extract(epoch from d.sla_target)::float8)
-  into v_breached_before
-  from tickets.datasets as d
-  where d.dataset = p_dataset;
-
   return query
   with recursive clusters as (
     -- Each one once, from one to the next in the index. NULL ends it.
     select (
       select min(left(t.cluster, 255))
       from tickets.ticket as t
-      where t.dataset = p_dataset
+      where t.dataset = p_now.dataset
     ) as cluster
     union all
     select (
       select min(left(t.cluster, 255))
       from tickets.ticket as t
-      where t.dataset = p_dataset and left(t.cluster, 255) > c.cluster
+      where t.dataset = p_now.dataset and left(t.cluster, 255) > c.cluster
     )
     from clusters as c
     where c.cluster is not null
   )
-  select c_now::date, k.cluster, sum(k.open)::bigint, sum(k.actionable)::bigint,
+  select k.cluster, sum(k.open)::bigint, sum(k.actionable)::bigint,
     sum(k.breached)::bigint, sum(k.created)::bigint, sum(k.closed)::bigint
   from (
     select left(t.cluster, 255) as cluster, count(*) as open,
       count(*) filter (where t.is_actionable) as actionable,
       count(*) filter (
-        where coalesce(t.created_at_service, t.first_seen_at) < v_breached_before
+        where coalesce(t.created_at_service, t.first_seen_at) < p_now.breached_before
       ) as breached,
       0 as created, 0 as closed
     from tickets.ticket as t
-    where t.dataset = p_dataset and t.is_open
+    where t.dataset = p_now.dataset and t.is_open
     group by left(t.cluster, 255)
     union all
     select left(t.cluster, 255), 0, 0, 0, count(*), 0
     from tickets.ticket as t
-    where t.dataset = p_dataset
+    where t.dataset = p_now.dataset
       and coalesce(t.created_at_service, t.first_seen_at) >= c_begins_at
       and coalesce(t.created_at_service, t.first_seen_at) < c_ends_at
     group by left(t.cluster, 255)
     union all
     select left(t.cluster, 255), 0, 0, 0, 0, count(*)
     from tickets.ticket as t
-    where t.dataset = p_dataset and t.closed_at >= c_begins_at and t.closed_at < c_ends_at
+    where t.dataset = p_now.dataset and t.closed_at >= c_begins_at and t.closed_at < c_ends_at
     group by left(t.cluster, 255)
     union all
     -- A cluster of which there is nothing to count today has a row, too.
@@ -2991,7 +2843,7 @@ begin
     where c.cluster is not null
       or exists (
         select from tickets.ticket as t
-        where t.dataset = p_dataset and left(t.cluster, 255) is null
+        where t.dataset = p_now.dataset and left(t.cluster, 255) is null
       )
   ) as k
   group by k.cluster;
@@ -3000,37 +2852,41 @@ $$;
 
 
 --
--- Name: FUNCTION _count_day(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _count_day(p_now tickets.counted_days); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._count_day(p_dataset text) IS 'What there is to count today of each cluster of a dataset.';
+COMMENT ON FUNCTION tickets._count_day(p_now tickets.counted_days) IS 'What there is to count on a day of each cluster of a dataset.';
 
 
 --
 -- Name: _count_lines(text, text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._count_lines(p_dataset text, p_source_key text) RETURNS TABLE(ticket_id text, lines bigint)
+CREATE FUNCTION tickets._count_lines(p_dataset text, p_source_key text, OUT ticket_ids text[], OUT repeated text[]) RETURNS record
     LANGUAGE sql STABLE
     SET search_path TO ''
     SET work_mem TO '64MB'
     SET max_parallel_workers_per_gather TO '0'
     AS $$
   /*
-    On how many lines each ticket of a staged file stands, whatever is on them.
+    The tickets of a staged file, and those that stand on more than one of its lines, whatever is on
+    them; NULL where there are none.
   */
-  select btrim(s.ticket_id, E' \t\r\n') collate "C", count(*)
-  from tickets.staging as s
-  where s.dataset = p_dataset and s.source_key = p_source_key
-  group by 1;
+  select array_agg(k.ticket_id), array_agg(k.ticket_id) filter (where k.lines > 1)
+  from (
+    select btrim(s.ticket_id, E' \t\r\n') collate "C" as ticket_id, count(*) as lines
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_source_key
+    group by 1
+  ) as k;
 $$;
 
 
 --
--- Name: FUNCTION _count_lines(p_dataset text, p_source_key text); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _count_lines(p_dataset text, p_source_key text, OUT ticket_ids text[], OUT repeated text[]); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._count_lines(p_dataset text, p_source_key text) IS 'On how many lines each ticket of a staged file stands.';
+COMMENT ON FUNCTION tickets._count_lines(p_dataset text, p_source_key text, OUT ticket_ids text[], OUT repeated text[]) IS 'The tickets of a staged file, and those that stand on more than one of its lines.';
 
 
 --
@@ -3059,27 +2915,29 @@ COMMENT ON FUNCTION tickets._datasets(p_dataset text) IS 'The dataset named, or 
 
 
 --
--- Name: _days(); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _day_now(text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._days() RETURNS text[]
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE FUNCTION tickets._day_now(p_dataset text) RETURNS tickets.counted_days
+    LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
   /*
-    Every day of twenty years as a timestamp of the export begins, `2026-06-15 `: what
-    tickets._instant looks days up in.
+    What a count of the day goes by now: the day in Nairobi, and when an open ticket of the dataset
+    must have been opened to be within its SLA target.
   */
-  select array_agg(to_char(d.day, 'YYYY-MM-DD ') order by d.day)
-  from generate_series(timestamp '2020-01-01', timestamp '2039-12-31', interval '1 day') as d (day);
+  select d.dataset, (tickets._now() at time zone 'Africa/Nairobi')::date,
+    tickets._now() - make_interval(secs => extract(epoch from d.sla_target)::float8)
+  from tickets.datasets as d
+  where d.dataset = p_dataset;
 $$;
 
 
 --
--- Name: FUNCTION _days(); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _day_now(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._days() IS 'Every day of twenty years as a timestamp of the export begins.';
+COMMENT ON FUNCTION tickets._day_now(p_dataset text) IS 'What a count of the day goes by now: the day in Nairobi, and what has breached its SLA target.';
 
 
 --
@@ -3096,7 +2954,7 @@ CREATE FUNCTION tickets._derive_ticket() RETURNS trigger
   compute the same for all of them, by the same functions; see tickets._spare_triggers.
 
   Raises     TK041 the writer wanted another value for such a column.
-  Touches    tickets.unrecorded_closures: a ticket that is closed by other means than a file is
+  Touches    tickets.unrecorded_changes: a ticket that is changed by other means than a file is
              noted there, for tickets.capture_history() to find it without a look at all tickets.
 */
 declare
@@ -3121,7 +2979,7 @@ begin
     new.cluster, new.region, new.location_name, new.assigned_team, new.owner, new.sla_status,
     new.mttr, new.created_at_service, new.scheduled_at, new.closed_at, new.first_seen_at,
     new.last_seen_at, new.source_created_at, new.source_updated_at, v_feed_geom
-  from tickets._derived(new.raw, tickets._days(), tickets._minutes_of_day()) as d;
+  from tickets._derived(new.raw, p_is_careful => true) as d;
 
   select p.geom, p.source into v_place
   from tickets._places_of(array[new.cluster], array[new.location_name]) as p;
@@ -3153,10 +3011,8 @@ begin
   if tg_op = 'INSERT' or new.raw <> old.raw then
     -- What is written by hand was made from no staged text.
     new.text_hash := null;
-    if not new.is_open then
-      insert into tickets.unrecorded_closures (dataset, ticket_id)
-      values (new.dataset, new.ticket_id);
-    end if;
+    insert into tickets.unrecorded_changes (dataset, ticket_id)
+    values (new.dataset, new.ticket_id);
   end if;
   return new;
 end;
@@ -3171,32 +3027,32 @@ COMMENT ON FUNCTION tickets._derive_ticket() IS 'Trigger: the columns of a ticke
 
 
 --
--- Name: _derived(jsonb, text[], text[]); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _derived(jsonb, boolean); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._derived(p_raw jsonb, p_days text[], p_minutes text[]) RETURNS TABLE(normalized_status text, raw_status text, bucket text, is_actionable boolean, is_open boolean, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr integer, created_at_service timestamp with time zone, scheduled_at timestamp with time zone, closed_at timestamp with time zone, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, source_created_at timestamp with time zone, source_updated_at timestamp with time zone, feed_geom public.geometry)
+CREATE FUNCTION tickets._derived(p_raw jsonb, p_is_careful boolean) RETURNS TABLE(normalized_status text, raw_status text, bucket text, is_actionable boolean, is_open boolean, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr integer, created_at_service timestamp with time zone, scheduled_at timestamp with time zone, closed_at timestamp with time zone, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, source_created_at timestamp with time zone, source_updated_at timestamp with time zone, feed_geom public.geometry)
     LANGUAGE sql STABLE ROWS 1 PARALLEL SAFE
     AS $$
   /*
     What the typed columns of a ticket are, and the point of its own coordinates, for one ticket as
     for many. tickets._new_tickets says the same once more, and why; a test compares the two.
 
-    Takes      its raw; tickets._days() and tickets._minutes_of_day().
-    Raises     nothing: what does not cast is NULL.
+    Takes      its raw; whether to cast with care, as tickets._instant.
+    Raises     nothing with care: what does not cast is NULL.
 
     No `set search_path`, so that the planner takes it apart.
   */
   select t.normalized_status, t.raw_status, t.bucket, tickets._boolean(t.is_actionable),
-    tickets._is_open(p_raw),
+    tickets._is_open(t.bucket, t.closed_at),
     t.cluster, t.region, t.location_name, t.assigned_team, t.owner, t.sla_status,
     tickets._minutes(t.mttr),
-    tickets._instant(t.created_at_service, p_days, p_minutes),
-    tickets._instant(t.scheduled_at, p_days, p_minutes),
-    tickets._instant(t.closed_at, p_days, p_minutes),
-    tickets._instant(t.first_seen_at, p_days, p_minutes),
-    tickets._instant(t.last_seen_at, p_days, p_minutes),
-    tickets._instant(t.source_created_at, p_days, p_minutes),
-    tickets._instant(t.source_updated_at, p_days, p_minutes),
+    tickets._instant(t.created_at_service, p_is_careful),
+    tickets._instant(t.scheduled_at, p_is_careful),
+    tickets._instant(t.closed_at, p_is_careful),
+    tickets._instant(t.first_seen_at, p_is_careful),
+    tickets._instant(t.last_seen_at, p_is_careful),
+    tickets._instant(t.source_created_at, p_is_careful),
+    tickets._instant(t.source_updated_at, p_is_careful),
     case
       when t.latitude is not null then tickets._feed_point(t.latitude, t.longitude)
     end
@@ -3227,10 +3083,10 @@ $$;
 
 
 --
--- Name: FUNCTION _derived(p_raw jsonb, p_days text[], p_minutes text[]); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _derived(p_raw jsonb, p_is_careful boolean); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._derived(p_raw jsonb, p_days text[], p_minutes text[]) IS 'What the typed columns of a ticket are, and the point of its own coordinates.';
+COMMENT ON FUNCTION tickets._derived(p_raw jsonb, p_is_careful boolean) IS 'What the typed columns of a ticket are, and the point of its own coordinates.';
 
 
 --
@@ -3438,6 +3294,9 @@ declare
   v_ticket_ids text[] := p_ticket_ids;
   v_fence tickets.snapshot_fence;
   v_fence_version tickets.file_version;
+  -- Tickets that were in the last snapshot and are not in this one.
+  v_left text[];
+  v_is_same boolean;
 begin
   if v_ticket_ids is null then
     select array_agg(distinct btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
@@ -3451,13 +3310,21 @@ begin
     return;
   end if;
 
-  if v_fence_version < p_version and v_fence.ticket_ids <> v_ticket_ids then
+  v_is_same := v_fence.ticket_ids = v_ticket_ids;
+  if not v_is_same then
+    v_left := array(
+      select k.ticket_id from unnest(v_fence.ticket_ids) as k (ticket_id)
+      where k.ticket_id <> all (v_ticket_ids)
+    );
+    -- In another order.
+    v_is_same := v_left = '{}' and cardinality(v_fence.ticket_ids) = cardinality(v_ticket_ids);
+  end if;
+  if v_fence_version < p_version and v_left <> '{}' then
     insert into tickets.ticket_repeats as r (dataset, ticket_id, repeats)
     select p_dataset, t.ticket_id, array[v_fence_version]
-    from unnest(v_fence.ticket_ids) as k (ticket_id)
+    from unnest(v_left) as k (ticket_id)
     join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = k.ticket_id
-    where k.ticket_id <> all (v_ticket_ids)
-      and (t.exported_at, t.source_key) < (v_fence.exported_at, v_fence.source_key)
+    where (t.exported_at, t.source_key) < (v_fence.exported_at, v_fence.source_key)
     on conflict (dataset, ticket_id) do update set repeats = r.repeats || excluded.repeats
       where r.repeats[cardinality(r.repeats)] < v_fence_version;
   end if;
@@ -3467,10 +3334,8 @@ begin
   on conflict (dataset) do update set
     exported_at = excluded.exported_at,
     source_key = excluded.source_key,
-    -- The same value is not written again.
-    ticket_ids = case
-      when v_fence.ticket_ids = v_ticket_ids then f.ticket_ids else excluded.ticket_ids
-    end;
+    -- The same tickets are not written again.
+    ticket_ids = case when v_is_same then f.ticket_ids else excluded.ticket_ids end;
 end;
 $$;
 
@@ -3605,43 +3470,39 @@ COMMENT ON FUNCTION tickets._insert_version(p_run tickets.file_version[], p_prev
 
 
 --
--- Name: _instant(text, text[], text[]); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _instant(text, boolean); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._instant(p_text text, p_days text[], p_minutes text[]) RETURNS timestamp with time zone
+CREATE FUNCTION tickets._instant(p_text text, p_is_careful boolean) RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
   /*
     What tickets.eat_ts says of a text, for many of them in one statement.
 
-    Takes      the text; tickets._days() and tickets._minutes_of_day(), as constants: an `in` of
-               nine or more constants is a look-up in a hash table. Three of those and a cast cost
-               less than half of a regular expression, and no call of a function.
+    Takes      the text; whether to leave it to tickets.eat_ts. Otherwise a text in the shape of
+               most is cast right away, and counts if it comes out as it went in: `24:00:00` does
+               not.
     Returns    the instant, NULL where the text is no timestamp.
+    Raises     22007, 22008 and others of their class unless p_is_careful: the text has the shape of
+               a timestamp and is none. Then ask for all once more with care.
 
-    One expression, so that the planner copies it into the statement. It names p_text six times:
-    give it a column, not an expression.
+    The caller has `set timezone = 'Africa/Nairobi'` and `set datestyle = 'ISO, YMD'`. One
+    expression, so that the planner copies it into the statement. It names p_text five times: give
+    it a column, not an expression.
   */
   select case
-    when substr(p_text, 1, 11) collate "C" = any (p_days)
-      and substr(p_text, 12, 6) collate "C" = any (p_minutes)
-      and substr(p_text, 18) collate "C" in (
-        '00', '01', '02', '03', '04', '05', '06', '07', '08', '09', '10', '11', '12', '13', '14',
-        '15', '16', '17', '18', '19', '20', '21', '22', '23', '24', '25', '26', '27', '28', '29',
-        '30', '31', '32', '33', '34', '35', '36', '37', '38', '39', '40', '41', '42', '43', '44',
-        '45', '46', '47', '48', '49', '50', '51', '52', '53', '54', '55', '56', '57', '58', '59'
-      )
-    then p_text::timestamp at time zone 'Africa/Nairobi'
+    when not p_is_careful and p_text like '20__-__-__ __:__:__' and p_text::timestamp::text = p_text
+    then p_text::timestamptz
     else tickets.eat_ts(p_text)
   end;
 $$;
 
 
 --
--- Name: FUNCTION _instant(p_text text, p_days text[], p_minutes text[]); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _instant(p_text text, p_is_careful boolean); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._instant(p_text text, p_days text[], p_minutes text[]) IS 'What tickets.eat_ts says of a text, for many of them in one statement.';
+COMMENT ON FUNCTION tickets._instant(p_text text, p_is_careful boolean) IS 'What tickets.eat_ts says of a text, for many of them in one statement.';
 
 
 --
@@ -3676,37 +3537,38 @@ COMMENT ON FUNCTION tickets._is_due(p_status text, p_verified boolean, p_geom pu
 
 
 --
--- Name: _is_open(jsonb); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _is_open(text, text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._is_open(p_raw jsonb) RETURNS boolean
+CREATE FUNCTION tickets._is_open(p_bucket text, p_closed_at text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
   /*
     Whether a ticket is open: what its bucket says, else whether it lacks a closing time.
 
-    Returns    never NULL for a ticket.
+    Takes      both as the export writes them.
+    Returns    never NULL.
     Raises     nothing.
   */
   -- First as the export writes it: anything else is looked at more closely.
-  select case p_raw ->> 'bucket'
+  select case p_bucket
     when 'closed' then false
     when 'pending' then true
     else
-      case lower(btrim(p_raw ->> 'bucket', E' \t\r\n'))
+      case lower(btrim(p_bucket, E' \t\r\n'))
         when 'closed' then false
         when 'pending' then true
-        else tickets.eat_ts(p_raw ->> 'closed_at') is null
+        else tickets.eat_ts(p_closed_at) is null
       end
   end;
 $$;
 
 
 --
--- Name: FUNCTION _is_open(p_raw jsonb); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _is_open(p_bucket text, p_closed_at text); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._is_open(p_raw jsonb) IS 'Whether a ticket is open: by its bucket, else while it has no closing time.';
+COMMENT ON FUNCTION tickets._is_open(p_bucket text, p_closed_at text) IS 'Whether a ticket is open: by its bucket, else while it has no closing time.';
 
 
 --
@@ -3768,10 +3630,10 @@ COMMENT ON FUNCTION tickets._judge_point(p_point public.geometry, p_near public.
 
 
 --
--- Name: _judge_staged(text, text, timestamp with time zone, boolean, boolean, text[], bigint[]); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _judge_staged(text, text, timestamp with time zone, boolean, boolean, boolean, text[], bigint[]); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_repeated text[], p_last_lines bigint[]) RETURNS TABLE(line bigint, ticket_id text, kind text, text_hash bigint, fits boolean)
+CREATE FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[]) RETURNS TABLE(line bigint, place tid, ticket_id text, kind text, text_hash bigint, is_known boolean, fits boolean, has_repeats boolean)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -3783,50 +3645,61 @@ CREATE FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_expor
 
   Takes      the file by its key and export time; whether equal text of a row means equal content,
              which is so where the file has the columns of the contract and no others; whether it is
-             a full snapshot; the tickets that it has more than once, and the last line of each.
-  Returns    a row for each staged one: its line; its ticket; its kind as tickets._staged_kind, or
-             duplicate where a later line has the same ticket; a hash of what it says; whether raw
-             of its ticket was made from the same text.
+             a full snapshot; whether there are no tickets yet; the tickets that it has more than
+             once, and the last line of each.
+  Returns    a row for each staged one: its line; where it is in staging; its ticket; its kind as
+             tickets._staged_kind, or duplicate where a later line has the same ticket; a hash of
+             what it says; whether its ticket is here, whether raw of that was made from the same
+             text, and whether files have repeated it.
              Of a snapshot only those of which there is something to write: without the tickets
-             that are unchanged, and that no newer file brought.
+             that are unchanged, and that no newer file brought. Of a first file only those that are
+             not simply a new ticket.
 
   Reads only, in a function of its own and by return query: so the planner may share it out among
   parallel workers, and of an unchanged snapshot no row goes further than this.
 */
 begin
   return query
-  select s.line, s.ticket_id,
+  select s.line, s.place, s.ticket_id,
     case when s.kind = 'ticket' and d.last_line <> s.line then 'duplicate' else s.kind end,
-    s.text_hash, coalesce(t.text_hash = s.text_hash, false)
+    s.text_hash, t.ticket_id is not null, coalesce(t.text_hash = s.text_hash, false),
+    r.ticket_id is not null
   from (
-    select s.line, btrim(s.ticket_id, E' \t\r\n') collate "C" as ticket_id,
+    select s.line, s.ctid as place, btrim(s.ticket_id, E' \t\r\n') collate "C" as ticket_id,
       tickets._staged_kind(s) as kind,
-      case when p_is_whole then tickets._text_hash(s) end as text_hash
+      case when p_is_whole and not p_is_first then tickets._text_hash(s) end as text_hash
     from tickets.staging as s
     where s.dataset = p_dataset and s.source_key = p_source_key
     -- Keeps each from being computed once for each place that names it. A constant of the right
     -- type, or the planner would take it for a limit and not share this out.
     offset bigint '0'
   ) as s
-  left join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = s.ticket_id
+  -- A join with what is known to be empty is left out of the plan. Which dataset it is must be said
+  -- by itself, or the others would be locked, too.
+  left join (select k.* from tickets.ticket as k where k.dataset = p_dataset) as t
+    on not p_is_first and t.ticket_id = s.ticket_id
   left join tickets.ticket_repeats as r on r.dataset = p_dataset and r.ticket_id = s.ticket_id
   left join unnest(p_repeated, p_last_lines) as d (ticket_id, last_line)
-    on d.ticket_id = s.ticket_id
-  where not p_is_snapshot
-    or t.text_hash is distinct from s.text_hash
-    or r.ticket_id is not null
+    on p_repeated is not null and d.ticket_id = s.ticket_id
+  where r.ticket_id is not null
     or d.last_line <> s.line
-    or (t.exported_at, t.source_key) > (p_exported_at, p_source_key)
-    or s.kind <> 'ticket';
+    or s.kind <> 'ticket'
+    or case
+      when p_is_first then false
+      when p_is_snapshot then
+        t.text_hash is distinct from s.text_hash
+        or (t.exported_at, t.source_key) > (p_exported_at, p_source_key)
+      else true
+    end;
 end;
 $$;
 
 
 --
--- Name: FUNCTION _judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_repeated text[], p_last_lines bigint[]); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[]); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_repeated text[], p_last_lines bigint[]) IS 'What the staged rows of a file are, and which of them bring a ticket that is here already.';
+COMMENT ON FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[]) IS 'What the staged rows of a file are, and which of them bring a ticket that is here already.';
 
 
 --
@@ -3851,6 +3724,31 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._keep_keys(p_raw jsonb, p_keys text[]) IS 'The part of an object that has the given keys.';
+
+
+--
+-- Name: _located_clusters(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._located_clusters() RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  /*
+    The clusters that have places with a point. In all others a ticket's point depends on its
+    cluster alone, and there is no need to look at its location.
+  */
+  select array(
+    select distinct l.cluster from tickets.geo_locations as l where l.used_geom is not null
+  );
+$$;
+
+
+--
+-- Name: FUNCTION _located_clusters(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._located_clusters() IS 'The clusters that have places with a point.';
 
 
 --
@@ -4071,32 +3969,6 @@ COMMENT ON FUNCTION tickets._minutes(p_text text) IS 'A duration of the export i
 
 
 --
--- Name: _minutes_of_day(); Type: FUNCTION; Schema: tickets; Owner: -
---
-
-CREATE FUNCTION tickets._minutes_of_day() RETURNS text[]
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path TO ''
-    AS $$
-  /*
-    Every minute of a day as it stands in a timestamp of the export, `17:04:`: what tickets._instant
-    looks minutes up in.
-  */
-  select array_agg(to_char(m.minute, 'HH24:MI:') order by m.minute)
-  from generate_series(
-    timestamp '2020-01-01 00:00', timestamp '2020-01-01 23:59', interval '1 minute'
-  ) as m (minute);
-$$;
-
-
---
--- Name: FUNCTION _minutes_of_day(); Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON FUNCTION tickets._minutes_of_day() IS 'Every minute of a day as it stands in a timestamp of the export.';
-
-
---
 -- Name: _missing_in_row(tickets.staging); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -4157,22 +4029,23 @@ COMMENT ON FUNCTION tickets._missing_in_row(p_row tickets.staging) IS 'The colum
 
 
 --
--- Name: _new_tickets(text, text, text[], boolean, boolean, text[], bigint[]); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _new_tickets(text, text, text[], boolean, boolean, text[], bigint[], boolean); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_whole boolean, p_repeated text[], p_last_lines bigint[]) RETURNS TABLE(ticket_id text, raw jsonb, text_hash bigint, normalized_status text, raw_status text, bucket text, is_actionable boolean, is_open boolean, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr integer, created_at_service timestamp with time zone, scheduled_at timestamp with time zone, closed_at timestamp with time zone, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, source_created_at timestamp with time zone, source_updated_at timestamp with time zone, feed_geom public.geometry)
+CREATE FUNCTION tickets._new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[], p_is_careful boolean) RETURNS TABLE(ticket_id text, raw jsonb, text_hash bigint, normalized_status text, raw_status text, bucket text, is_actionable boolean, is_open boolean, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr integer, created_at_service timestamp with time zone, scheduled_at timestamp with time zone, closed_at timestamp with time zone, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, source_created_at timestamp with time zone, source_updated_at timestamp with time zone, geom public.geometry, geog public.geography, latitude double precision, longitude double precision, geo_source text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     SET jit TO 'off'
+    SET "TimeZone" TO 'Africa/Nairobi'
+    SET "DateStyle" TO 'ISO, YMD'
     AS $$
 /*
-  The tickets that a staged file brings and that are not here yet, as they are to be, but for what
-  the gazetteers say of their places.
+  The tickets that a staged file brings and that are not here yet, as they are to be.
 
-  Takes      as tickets._judge_staged; the names behind the spare columns; whether columns of the
-             contract are missing.
+  Takes      as tickets._write_tickets.
+  Raises     as tickets._instant.
 
   Reads only, in a function of its own and by return query: so the planner may share it out among
   parallel workers. Next to the writing, this is what takes time in a first load. What it derives is
@@ -4180,74 +4053,95 @@ CREATE FUNCTION tickets._new_tickets(p_dataset text, p_source_key text, p_extra_
   with `offset 0`, until its 0 is a constant of the right type.
 */
 declare
-  c_days constant text[] := tickets._days();
-  c_minutes constant text[] := tickets._minutes_of_day();
+  c_is_whole constant boolean := not p_is_partial and p_extra_columns = '{}';
+  c_located constant text[] := tickets._located_clusters();
+  v_clusters text[];
+  v_location_names text[];
+  v_geoms public.geometry[];
+  v_sources text[];
 begin
+  select array_agg(p.cluster), array_agg(coalesce(p.location_name, '')), array_agg(p.geom),
+    array_agg(p.source)
+  into v_clusters, v_location_names, v_geoms, v_sources
+  from (
+    select array_agg(k.cluster) as clusters, array_agg(k.location_name) as location_names
+    from (
+      select distinct tickets._unless_blank(s.cluster) as cluster,
+        case when s.cluster = any (c_located) then tickets._unless_blank(s.location_name) end
+          as location_name
+      from tickets.staging as s
+      where s.dataset = p_dataset and s.source_key = p_source_key
+    ) as k
+  ) as k
+  cross join lateral tickets._places_of(k.clusters, k.location_names) as p
+  where p.source is not null;
+
   return query
   select t.ticket_id, t.raw, t.text_hash, t.normalized_status, t.raw_status, t.bucket,
     tickets._boolean(t.is_actionable),
-    tickets._is_open(t.raw),
+    tickets._is_open(t.bucket, t.closed_at),
     t.cluster, t.region, t.location_name, t.assigned_team, t.owner, t.sla_status,
     tickets._minutes(t.mttr),
-    tickets._instant(t.created_at_service, c_days, c_minutes),
-    tickets._instant(t.scheduled_at, c_days, c_minutes),
-    tickets._instant(t.closed_at, c_days, c_minutes),
-    tickets._instant(t.first_seen_at, c_days, c_minutes),
-    tickets._instant(t.last_seen_at, c_days, c_minutes),
-    tickets._instant(t.source_created_at, c_days, c_minutes),
-    tickets._instant(t.source_updated_at, c_days, c_minutes),
-    case
-      when t.latitude is not null then tickets._feed_point(t.latitude, t.longitude)
-    end
+    tickets._instant(t.created_at_service, p_is_careful),
+    tickets._instant(t.scheduled_at, p_is_careful),
+    tickets._instant(t.closed_at, p_is_careful),
+    tickets._instant(t.first_seen_at, p_is_careful),
+    tickets._instant(t.last_seen_at, p_is_careful),
+    tickets._instant(t.source_created_at, p_is_careful),
+    tickets._instant(t.source_updated_at, p_is_careful),
+    coalesce(t.feed_geom, p.geom), coalesce(t.feed_geom::public.geography, p.geog),
+    public.st_y(coalesce(t.feed_geom, p.geom)), public.st_x(coalesce(t.feed_geom, p.geom)),
+    case when t.feed_geom is not null then 'feed' else coalesce(p.source, 'none') end
   from (
-    select b.ticket_id, b.raw, b.text_hash,
-      b.raw ->> 'normalized_status' as normalized_status,
-      b.raw ->> 'raw_status' as raw_status,
-      b.raw ->> 'bucket' as bucket,
-      b.raw ->> 'is_actionable' as is_actionable,
-      b.raw ->> 'cluster' as cluster,
-      b.raw ->> 'region' as region,
-      b.raw ->> 'location_name' as location_name,
-      b.raw ->> 'assigned_team' as assigned_team,
-      b.raw ->> 'owner' as owner,
-      b.raw ->> 'sla_status' as sla_status,
-      b.raw ->> 'mttr' as mttr,
-      b.raw ->> 'created_at_service' as created_at_service,
-      b.raw ->> 'scheduled_at' as scheduled_at,
-      b.raw ->> 'closed_at' as closed_at,
-      b.raw ->> 'first_seen_at' as first_seen_at,
-      b.raw ->> 'last_seen_at' as last_seen_at,
-      b.raw ->> 'source_created_at' as source_created_at,
-      b.raw ->> 'source_updated_at' as source_updated_at,
-      b.raw ->> 'latitude' as latitude,
-      b.raw ->> 'longitude' as longitude
+    select c.*,
+      c.others
+      || tickets._raw(
+        c.ticket_id, c.normalized_status, c.raw_status, c.bucket, c.is_actionable, c.cluster,
+        c.region, c.location_name, c.assigned_team, c.owner, c.sla_status, c.mttr,
+        c.created_at_service, c.scheduled_at, c.closed_at, c.first_seen_at, c.last_seen_at,
+        c.source_created_at, c.source_updated_at, c.latitude, c.longitude, c.service_type,
+        c.is_alarm, c.is_auto_created, c.is_auto_closed
+      ) as raw,
+      case
+        when c.latitude is not null then tickets._feed_point(c.latitude, c.longitude)
+      end as feed_geom
     from (
-      select btrim(s.ticket_id, E' \t\r\n') collate "C" as ticket_id,
-        tickets._staged_raw(s, p_extra_columns, p_is_partial, null) as raw,
-        case when p_is_whole then tickets._text_hash(s) end as text_hash
+      select c.*, tickets._other_keys(s, p_extra_columns, p_is_partial, null) as others,
+        case when c_is_whole then tickets._text_hash(s) end as text_hash
       from tickets.staging as s
-      left join tickets.ticket as t
-        on t.dataset = p_dataset and t.ticket_id = btrim(s.ticket_id, E' \t\r\n') collate "C"
+      cross join lateral tickets._clean_row(s, p_is_partial) as c
+      -- A join with what is known to be empty is left out of the plan; as in tickets._judge_staged.
+      left join (select k.* from tickets.ticket as k where k.dataset = p_dataset) as t
+        on not p_is_first and t.ticket_id = btrim(s.ticket_id, E' \t\r\n') collate "C"
       left join unnest(p_repeated, p_last_lines) as d (ticket_id, last_line)
-        on d.ticket_id = btrim(s.ticket_id, E' \t\r\n') collate "C"
+        on p_repeated is not null
+        and d.ticket_id = btrim(s.ticket_id, E' \t\r\n') collate "C"
       where s.dataset = p_dataset and s.source_key = p_source_key
         and t.ticket_id is null
         and coalesce(d.last_line = s.line, true)
         -- Not a comparison: the planner would take a handful of rows to pass it.
         and case tickets._staged_kind(s) when 'ticket' then true end
-      offset bigint '0' -- keeps raw from being built once for each place that names it
-    ) as b
-    offset bigint '0' -- keeps each text from being taken out of raw for each time it is named
-  ) as t;
+      offset bigint '0' -- keeps a value from being cleaned once for each place that names it
+    ) as c
+    offset bigint '0' -- keeps a point from being made once for each place that names it
+  ) as t
+  left join (
+    select u.cluster, u.location_name, u.geom, u.geom::public.geography as geog, u.source
+    from unnest(v_clusters, v_location_names, v_geoms, v_sources)
+      as u (cluster, location_name, geom, source)
+  ) as p
+    on p.cluster = t.cluster
+    and p.location_name
+      = case when t.cluster = any (c_located) then coalesce(t.location_name, '') else '' end;
 end;
 $$;
 
 
 --
--- Name: FUNCTION _new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_whole boolean, p_repeated text[], p_last_lines bigint[]); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[], p_is_careful boolean); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_whole boolean, p_repeated text[], p_last_lines bigint[]) IS 'The tickets that a staged file brings and that are not here yet, as they are to be.';
+COMMENT ON FUNCTION tickets._new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[], p_is_careful boolean) IS 'The tickets that a staged file brings and that are not here yet, as they are to be.';
 
 
 --
@@ -4301,6 +4195,38 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._not_in_file() IS 'The default of staging columns: tells a column that a file lacks from one that is empty.';
+
+
+--
+-- Name: _other_keys(tickets.staging, text[], boolean, jsonb); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._other_keys(p_row tickets.staging, p_extra_columns text[], p_is_partial boolean, p_known_raw jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    What raw of a ticket has beside the values of the contract's columns in a staged row: those of
+    columns unknown to the contract, and, of the contract's columns that the file does not have,
+    what raw said before.
+
+    Takes      the row; the names behind the spare columns; whether columns are missing, by hand in
+               each row others; raw as it is, NULL for a new ticket.
+  */
+  select case
+      when p_extra_columns = '{}' then '{}' else tickets._extra_values(p_row, p_extra_columns)
+    end
+    || case
+      when p_is_partial then tickets._keep_keys(p_known_raw, tickets._missing_in_row(p_row))
+      else '{}'
+    end;
+$$;
+
+
+--
+-- Name: FUNCTION _other_keys(p_row tickets.staging, p_extra_columns text[], p_is_partial boolean, p_known_raw jsonb); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._other_keys(p_row tickets.staging, p_extra_columns text[], p_is_partial boolean, p_known_raw jsonb) IS 'What raw of a ticket has beside the values of the contract''s columns in a staged row.';
 
 
 --
@@ -4479,6 +4405,61 @@ COMMENT ON FUNCTION tickets._query_text(p_place text, p_cluster text, p_name tex
 
 
 --
+-- Name: _raw(text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._raw(p_ticket_id text, p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_service_type text, p_is_alarm text, p_is_auto_created text, p_is_auto_closed text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    The `raw` of tickets.ticket, without columns that the contract does not know.
+
+    Takes      what tickets._clean_row returns, in its order. Columns, not expressions: each is
+               named twice, and the planner copies this into the statement.
+    Returns    an object with a key for each value that is not NULL.
+  */
+  -- In the order in which jsonb keeps its keys, which spares their sorting.
+  select jsonb_object(array_remove(
+    array[
+      case when p_mttr is not null then 'mttr' end, p_mttr,
+      case when p_owner is not null then 'owner' end, p_owner,
+      case when p_bucket is not null then 'bucket' end, p_bucket,
+      case when p_region is not null then 'region' end, p_region,
+      case when p_cluster is not null then 'cluster' end, p_cluster,
+      case when p_is_alarm is not null then 'is_alarm' end, p_is_alarm,
+      case when p_latitude is not null then 'latitude' end, p_latitude,
+      case when p_closed_at is not null then 'closed_at' end, p_closed_at,
+      case when p_longitude is not null then 'longitude' end, p_longitude,
+      case when p_ticket_id is not null then 'ticket_id' end, p_ticket_id,
+      case when p_raw_status is not null then 'raw_status' end, p_raw_status,
+      case when p_sla_status is not null then 'sla_status' end, p_sla_status,
+      case when p_last_seen_at is not null then 'last_seen_at' end, p_last_seen_at,
+      case when p_scheduled_at is not null then 'scheduled_at' end, p_scheduled_at,
+      case when p_service_type is not null then 'service_type' end, p_service_type,
+      case when p_assigned_team is not null then 'assigned_team' end, p_assigned_team,
+      case when p_first_seen_at is not null then 'first_seen_at' end, p_first_seen_at,
+      case when p_is_actionable is not null then 'is_actionable' end, p_is_actionable,
+      case when p_location_name is not null then 'location_name' end, p_location_name,
+      case when p_is_auto_closed is not null then 'is_auto_closed' end, p_is_auto_closed,
+      case when p_is_auto_created is not null then 'is_auto_created' end, p_is_auto_created,
+      case when p_normalized_status is not null then 'normalized_status' end, p_normalized_status,
+      case when p_source_created_at is not null then 'source_created_at' end, p_source_created_at,
+      case when p_source_updated_at is not null then 'source_updated_at' end, p_source_updated_at,
+      case when p_created_at_service is not null then 'created_at_service' end, p_created_at_service
+    ],
+    null
+  ));
+$$;
+
+
+--
+-- Name: FUNCTION _raw(p_ticket_id text, p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_service_type text, p_is_alarm text, p_is_auto_created text, p_is_auto_closed text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._raw(p_ticket_id text, p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_service_type text, p_is_alarm text, p_is_auto_created text, p_is_auto_closed text) IS 'The raw of a ticket from its cleaned values, without columns unknown to the contract.';
+
+
+--
 -- Name: _record_file(tickets.applied_file, timestamp with time zone, text, bigint, text[], text[]); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -4599,6 +4580,33 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._retry_hint(p_source_key text) IS 'What to do about a refused file.';
+
+
+--
+-- Name: _set_counted_day(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._set_counted_day(p_dataset text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  /*
+    Remembers that today's rows of tickets.daily_snapshot are right as of now.
+  */
+  insert into tickets.counted_days as c (dataset, day, breached_before)
+  select n.dataset, n.day, n.breached_before
+  from tickets._day_now(p_dataset) as n
+  on conflict (dataset) do update set
+    day = excluded.day,
+    breached_before = excluded.breached_before;
+$$;
+
+
+--
+-- Name: FUNCTION _set_counted_day(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._set_counted_day(p_dataset text) IS 'Remembers that today''s snapshot of a dataset is right as of now.';
 
 
 --
@@ -4767,36 +4775,29 @@ COMMENT ON FUNCTION tickets._staged_kind(p_row tickets.staging) IS 'What a stage
 
 
 --
--- Name: _staged_raw(tickets.staging, text[], boolean, jsonb); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _staged_value(text, boolean); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._staged_raw(p_row tickets.staging, p_extra_columns text[], p_is_partial boolean, p_known_raw jsonb) RETURNS jsonb
+CREATE FUNCTION tickets._staged_value(p_text text, p_is_partial boolean) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
   /*
-    What raw of a ticket becomes by a staged row: what the row says, in columns unknown to the
-    contract too, and of the contract's columns that the file does not have what raw said before.
+    A value of a staged row to the letter, or NULL where it is nothing but blanks, or where its
+    column is not in the file.
 
-    Takes      the row; the names behind the spare columns; whether columns are missing, by hand in
-               each row others; raw as it is, NULL for a new ticket.
+    Takes      the text; whether columns of the contract are missing.
   */
-  select case
-      when p_extra_columns = '{}' then '{}' else tickets._extra_values(p_row, p_extra_columns)
-    end
-    || case
-      when not p_is_partial then tickets._clean_row(p_row)
-      else
-        tickets._keep_keys(p_known_raw, tickets._missing_in_row(p_row))
-        || (tickets._clean_row(p_row) - tickets._missing_in_row(p_row))
-    end;
+  select tickets._unless_blank(
+    case when not p_is_partial or p_text <> tickets._not_in_file() then p_text end
+  );
 $$;
 
 
 --
--- Name: FUNCTION _staged_raw(p_row tickets.staging, p_extra_columns text[], p_is_partial boolean, p_known_raw jsonb); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _staged_value(p_text text, p_is_partial boolean); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._staged_raw(p_row tickets.staging, p_extra_columns text[], p_is_partial boolean, p_known_raw jsonb) IS 'What raw of a ticket becomes by a staged row.';
+COMMENT ON FUNCTION tickets._staged_value(p_text text, p_is_partial boolean) IS 'A value of a staged row to the letter; NULL where it is blank or not in the file.';
 
 
 --
@@ -4932,6 +4933,413 @@ COMMENT ON FUNCTION tickets._whole_row(p_row tickets.staging, p_extra_columns te
 
 
 --
+-- Name: _write_tickets(text, text, timestamp with time zone, bigint, text[], boolean, integer, boolean, bigint, text[], bigint[], boolean, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._write_tickets(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_staged bigint, p_extra_columns text[], p_is_partial boolean, p_dropped_lines integer, p_is_snapshot boolean, p_first_line bigint, p_repeated text[], p_last_lines bigint[], p_is_first boolean, p_is_careful boolean) RETURNS tickets.applied_file
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    SET enable_mergejoin TO 'off'
+    SET random_page_cost TO '1.1'
+    SET jit TO 'off'
+    SET "TimeZone" TO 'Africa/Nairobi'
+    SET "DateStyle" TO 'ISO, YMD'
+    AS $$
+/*
+  Writes the tickets of a staged file, with their places, the order of their versions, their closure
+  and status events, and its rejected rows: one statement, so that each question is asked once. Its
+  parts see the tables as they were before it, which is how an event knows both sides.
+
+  Takes      as tickets._apply_file; whether columns of the contract are missing; the tickets that
+             stand on more than one line and the last line of each; whether there are no tickets
+             yet; as tickets._instant, whether to cast with care.
+  Returns    the counts of the file.
+  Raises     22007, 22008 and others of their class unless p_is_careful: a text has the shape of a
+             timestamp and is none.
+  Touches    tickets, rejected rows, repeats, events, and today's snapshot, which is up to date.
+             The caller has the locks and spares the triggers.
+*/
+declare
+  c_version constant tickets.file_version := (p_exported_at, p_source_key);
+  -- Whether equal text of a row means equal content: not where other columns have a say.
+  c_is_whole constant boolean := not p_is_partial and p_extra_columns = '{}';
+  c_located constant text[] := tickets._located_clusters();
+  c_today constant tickets.counted_days := (
+    select c from tickets.counted_days as c where c.dataset = p_dataset
+  );
+  c_begins_at constant timestamptz := c_today.day;
+  c_ends_at constant timestamptz := c_today.day + 1;
+  -- All else is a row that is rejected.
+  c_kinds constant text[] := array['ticket', 'duplicate', 'alarm', 'sentinel'];
+  v_judged bigint;
+  v_alarms bigint;
+  v_sentinels bigint;
+  v_duplicates bigint;
+  v_has_new boolean;
+  v_rejected_lines bigint[];
+  v_reasons text[];
+  -- Tickets that files have repeated, and that were deleted since.
+  v_gone text[];
+  -- Rows of tickets that are here.
+  v_places tid[];
+  v_ticket_ids text[];
+  v_text_hashes bigint[];
+  v_fit boolean[];
+  v_have_repeats boolean[];
+  v_fence tickets.snapshot_fence;
+  v_fence_version tickets.file_version;
+  v_result tickets.applied_file;
+begin
+  -- In arrays, of which the planner knows how long they are.
+  select count(*),
+    count(*) filter (where j.kind = 'alarm'),
+    count(*) filter (where j.kind = 'sentinel'),
+    count(*) filter (where j.kind = 'duplicate'),
+    p_is_first or coalesce(bool_or(j.kind = 'ticket' and not j.is_known), false),
+    array_agg(j.ticket_id) filter (where j.has_repeats and not j.is_known),
+    array_agg(j.place) filter (where j.kind = 'ticket' and j.is_known),
+    array_agg(j.ticket_id) filter (where j.kind = 'ticket' and j.is_known),
+    array_agg(j.text_hash) filter (where j.kind = 'ticket' and j.is_known),
+    array_agg(j.fits) filter (where j.kind = 'ticket' and j.is_known),
+    array_agg(j.has_repeats) filter (where j.kind = 'ticket' and j.is_known),
+    array_agg(j.line) filter (where j.kind <> all (c_kinds)),
+    array_agg(j.kind) filter (where j.kind <> all (c_kinds))
+  into v_judged, v_alarms, v_sentinels, v_duplicates, v_has_new, v_gone, v_places, v_ticket_ids,
+    v_text_hashes, v_fit, v_have_repeats, v_rejected_lines, v_reasons
+  from tickets._judge_staged(
+    p_dataset, p_source_key, p_exported_at, c_is_whole, p_is_snapshot, p_is_first, p_repeated,
+    p_last_lines
+  ) as j;
+
+  -- The newest snapshot, which repeated its tickets all at once. A newer change file need not ask:
+  -- it only matters to versions that are older than it.
+  select f.* into v_fence
+  from tickets.snapshot_fence as f
+  where f.dataset = p_dataset
+    and (p_is_snapshot or (f.exported_at, f.source_key) > (p_exported_at, p_source_key));
+  v_fence_version := (v_fence.exported_at, v_fence.source_key);
+
+  with rejected as (
+    insert into tickets.rejected_rows (dataset, source_key, line, reason, raw)
+    -- By hand, the first row stands on line 2, below the header.
+    select p_dataset, p_source_key, j.line - coalesce(p_first_line - 2, 0), j.reason,
+      tickets._whole_row(s, p_extra_columns)
+    from unnest(v_rejected_lines, v_reasons) as j (line, reason)
+    join tickets.staging as s
+      on s.dataset = p_dataset and s.source_key = p_source_key and s.line = j.line
+  ),
+  looked_up as (
+    -- What is known of the tickets that are here. What a snapshot repeated counts with the other
+    -- repeats, or, where the ticket has changed since, as what came before.
+    select l.ticket_id, l.text_hash, l.exported_at, l.source_key, l.previous, l.repeats,
+      l.has_repeats, l.is_open, l.is_actionable, l.normalized_status, l.raw_status, l.cluster,
+      l.assigned_team, l.owner, l.opened_at, l.closed_at, l.raw,
+      l.fits or (l.raw = l.known_raw and l.source_key is not null) as is_same,
+      -- NULL for a ticket that no file has brought: any file is newer.
+      case
+        when cardinality(l.repeats) > 0 then l.repeats[cardinality(l.repeats)]
+        when l.source_key is not null then (l.exported_at, l.source_key)::tickets.file_version
+      end as newest
+    from (
+      select j.ticket_id, j.text_hash, j.fits, j.has_repeats, t.exported_at, t.source_key,
+        case
+          when j.fence < (t.exported_at, t.source_key)::tickets.file_version
+            and (
+              t.previous_source_key is null
+              or j.fence > (t.previous_exported_at, t.previous_source_key)::tickets.file_version
+            )
+            then j.fence
+          else (t.previous_exported_at, t.previous_source_key)::tickets.file_version
+        end as previous,
+        case
+          when t.source_key is not null
+            and j.fence > coalesce(
+              r.repeats[cardinality(r.repeats)],
+              (t.exported_at, t.source_key)::tickets.file_version
+            )
+            then r.repeats || j.fence
+          else r.repeats
+        end as repeats,
+        t.is_open, t.is_actionable, t.normalized_status, t.raw_status, t.cluster, t.assigned_team,
+        t.owner, coalesce(t.created_at_service, t.first_seen_at) as opened_at, t.closed_at,
+        t.raw as known_raw,
+        -- Where the text does not fit, raw must be built and compared.
+        case
+          when not j.fits then
+            tickets._other_keys(s, p_extra_columns, p_is_partial, t.raw)
+            || tickets._raw(
+              c.ticket_id, c.normalized_status, c.raw_status, c.bucket, c.is_actionable,
+              c.cluster, c.region, c.location_name, c.assigned_team, c.owner, c.sla_status,
+              c.mttr, c.created_at_service, c.scheduled_at, c.closed_at, c.first_seen_at,
+              c.last_seen_at, c.source_created_at, c.source_updated_at, c.latitude, c.longitude,
+              c.service_type, c.is_alarm, c.is_auto_created, c.is_auto_closed
+            )
+        end as raw
+      from (
+        select j.*,
+          case when j.ticket_id = any (v_fence.ticket_ids) then v_fence_version end as fence
+        from unnest(v_places, v_ticket_ids, v_text_hashes, v_fit, v_have_repeats)
+          as j (place, ticket_id, text_hash, fits, has_repeats)
+        offset 0
+      ) as j
+      join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = j.ticket_id
+      left join tickets.ticket_repeats as r
+        on j.has_repeats and r.dataset = p_dataset and r.ticket_id = j.ticket_id
+      left join tickets.staging as s
+        on not j.fits and s.dataset = p_dataset and s.ctid = j.place
+      cross join lateral tickets._clean_row(s, p_is_partial) as c
+      offset 0 -- keeps repeats and raw from being put together once for each place that names them
+    ) as l
+  ),
+  compared as materialized (
+    select l.*, not l.is_late and not l.is_same as is_updated
+    from (
+      select l.*, coalesce(l.newest > c_version, false) as is_late from looked_up as l
+    ) as l
+  ),
+  places as materialized (
+    -- Of changed tickets, once for each distinct pair of cluster and location.
+    select p.cluster, coalesce(p.location_name, '') as location_name, p.geom,
+      p.geom::public.geography as geog, p.source
+    from (
+      select array_agg(k.cluster) as clusters, array_agg(k.location_name) as location_names
+      from (
+        select distinct c.raw ->> 'cluster' as cluster,
+          case when c.raw ->> 'cluster' = any (c_located) then c.raw ->> 'location_name' end
+            as location_name
+        from compared as c
+        where c.is_updated
+      ) as k
+    ) as k
+    cross join lateral tickets._places_of(k.clusters, k.location_names) as p
+    where p.source is not null
+  ),
+  added as (
+    insert into tickets.ticket as t (
+      dataset, ticket_id, raw, text_hash, source_key, exported_at, normalized_status, raw_status,
+      bucket, is_actionable, is_open, cluster, region, location_name, assigned_team, owner,
+      sla_status, mttr, created_at_service, scheduled_at, closed_at, first_seen_at, last_seen_at,
+      source_created_at, source_updated_at, geom, geog, latitude, longitude, geo_source
+    )
+    select p_dataset, n.ticket_id, n.raw, n.text_hash, p_source_key, p_exported_at,
+      n.normalized_status, n.raw_status, n.bucket, n.is_actionable, n.is_open, n.cluster, n.region,
+      n.location_name, n.assigned_team, n.owner, n.sla_status, n.mttr, n.created_at_service,
+      n.scheduled_at, n.closed_at, n.first_seen_at, n.last_seen_at, n.source_created_at,
+      n.source_updated_at, n.geom, n.geog, n.latitude, n.longitude, n.geo_source
+    from tickets._new_tickets(
+      p_dataset, p_source_key, p_extra_columns, p_is_partial, p_is_first, p_repeated,
+      p_last_lines, p_is_careful
+    ) as n
+    where v_has_new
+    returning t.ticket_id, t.is_open, t.is_actionable, t.normalized_status, t.raw_status,
+      t.cluster, t.assigned_team, t.owner, t.mttr,
+      coalesce(t.created_at_service, t.first_seen_at) as opened_at, t.closed_at
+  ),
+  changed as (
+    update tickets.ticket as t set
+      raw = c.raw,
+      text_hash = c.text_hash,
+      source_key = p_source_key,
+      exported_at = p_exported_at,
+      previous_source_key = (c.replaced).source_key,
+      previous_exported_at = (c.replaced).exported_at,
+      normalized_status = d.normalized_status,
+      raw_status = d.raw_status,
+      bucket = d.bucket,
+      is_actionable = d.is_actionable,
+      is_open = d.is_open,
+      cluster = d.cluster,
+      region = d.region,
+      location_name = d.location_name,
+      assigned_team = d.assigned_team,
+      owner = d.owner,
+      sla_status = d.sla_status,
+      mttr = d.mttr,
+      created_at_service = d.created_at_service,
+      scheduled_at = d.scheduled_at,
+      closed_at = d.closed_at,
+      first_seen_at = d.first_seen_at,
+      last_seen_at = d.last_seen_at,
+      source_created_at = d.source_created_at,
+      source_updated_at = d.source_updated_at,
+      geom = g.geom,
+      geog = coalesce(d.feed_geom::public.geography, p.geog),
+      latitude = public.st_y(g.geom),
+      longitude = public.st_x(g.geom),
+      geo_source = case
+        when d.feed_geom is not null then 'feed'
+        else coalesce(p.source, 'none')
+      end,
+      ingested_at = tickets._now()
+    from (
+      select c.ticket_id, c.raw, c.text_hash,
+        -- A file that replaces one of the same name replaces its version, too.
+        case
+          when c.newest < c_version then c.newest
+          when cardinality(c.repeats) > 1 then c.repeats[cardinality(c.repeats) - 1]
+          when cardinality(c.repeats) = 1 then
+            (c.exported_at, c.source_key)::tickets.file_version
+          else c.previous
+        end as replaced
+      from compared as c
+      where c.is_updated
+    ) as c
+    cross join lateral tickets._derived(c.raw, p_is_careful) as d
+    left join places as p
+      on p.cluster = d.cluster
+      and p.location_name
+        = case when d.cluster = any (c_located) then coalesce(d.location_name, '') else '' end
+    cross join lateral (select coalesce(d.feed_geom, p.geom) as geom) as g
+    where t.dataset = p_dataset and t.ticket_id = c.ticket_id
+    returning t.ticket_id, t.is_open, t.is_actionable, t.normalized_status, t.raw_status,
+      t.cluster, t.assigned_team, t.owner, t.mttr,
+      coalesce(t.created_at_service, t.first_seen_at) as opened_at, t.closed_at
+  ),
+  written as not materialized (
+    select * from added
+    union all
+    select * from changed
+  ),
+  come_late as materialized (
+    select c.ticket_id, c.is_same, v.run, v.previous
+    from compared as c
+    cross join lateral tickets._insert_version(
+      (c.exported_at, c.source_key)::tickets.file_version || c.repeats,
+      c.previous, c_version, c.is_same
+    ) as v
+    where c.is_late
+  ),
+  moved as (
+    update tickets.ticket as t set
+      exported_at = (l.run[1]).exported_at,
+      source_key = (l.run[1]).source_key,
+      previous_exported_at = (l.previous).exported_at,
+      previous_source_key = (l.previous).source_key
+    from come_late as l
+    where t.dataset = p_dataset and t.ticket_id = l.ticket_id
+      and (t.exported_at, t.source_key, t.previous_exported_at, t.previous_source_key)
+        is distinct from (
+          (l.run[1]).exported_at, (l.run[1]).source_key,
+          (l.previous).exported_at, (l.previous).source_key
+        )
+  ),
+  repeated as (
+    insert into tickets.ticket_repeats as r (dataset, ticket_id, repeats)
+    select p_dataset, c.ticket_id, c.repeats || c_version
+    from compared as c
+    where c.is_same and c.newest < c_version and not p_is_snapshot
+    union all
+    select p_dataset, l.ticket_id, l.run[2:]
+    from come_late as l
+    where cardinality(l.run) > 1
+    on conflict (dataset, ticket_id) do update set repeats = excluded.repeats
+      where r.repeats <> excluded.repeats
+  ),
+  no_more_repeated as (
+    delete from tickets.ticket_repeats as r
+    using (
+      select unnest(v_gone) as ticket_id
+      union all
+      select c.ticket_id from compared as c
+      where c.has_repeats
+        and (c.is_updated or (p_is_snapshot and not c.is_late))
+      union all
+      select l.ticket_id from come_late as l where cardinality(l.run) = 1
+    ) as gone
+    where r.dataset = p_dataset and r.ticket_id = gone.ticket_id
+  ),
+  status_changes as (
+    insert into tickets.status_events (
+      dataset, ticket_id, from_open, to_open, from_normalized_status, to_normalized_status,
+      from_status, to_status, from_team, to_team, from_owner, to_owner, exported_at, source_key
+    )
+    select p_dataset, w.ticket_id, c.is_open, w.is_open, c.normalized_status, w.normalized_status,
+      c.raw_status, w.raw_status, c.assigned_team, w.assigned_team, c.owner, w.owner,
+      p_exported_at, p_source_key
+    from changed as w
+    join compared as c on c.ticket_id = w.ticket_id
+    where (c.is_open, c.normalized_status, c.raw_status, c.assigned_team, c.owner)
+        is distinct from
+          (w.is_open, w.normalized_status, w.raw_status, w.assigned_team, w.owner)
+    order by w.ticket_id
+  ),
+  closed as (
+    insert into tickets.closure_events (
+      dataset, ticket_id, closed_at, mttr, cluster, team, owner, source_key
+    )
+    select p_dataset, w.ticket_id, w.closed_at, w.mttr, w.cluster, w.assigned_team, w.owner,
+      p_source_key
+    from written as w
+    where not w.is_open
+    union all
+    -- A version that comes late may show a closure that a reopening has covered up.
+    select p_dataset, c.ticket_id, tickets.eat_ts(c.raw ->> 'closed_at'),
+      tickets._minutes(c.raw ->> 'mttr'), c.raw ->> 'cluster', c.raw ->> 'assigned_team',
+      c.raw ->> 'owner', p_source_key
+    from compared as c
+    where c.is_late and not c.is_same
+      and not tickets._is_open(c.raw ->> 'bucket', c.raw ->> 'closed_at')
+    order by 2
+    on conflict (ticket_id, closed_at, dataset) do nothing
+    returning 1
+  ),
+  tallied as (
+    -- The day by what it was counted by, without these tickets as they were, with them as they are.
+    insert into tickets.daily_snapshot as s (
+      dataset, day, cluster, open, actionable, breached, created, closed
+    )
+    select p_dataset, c_today.day, left(w.cluster, 255),
+      coalesce(sum(w.n) filter (where w.is_open), 0),
+      coalesce(sum(w.n) filter (where w.is_open and w.is_actionable), 0),
+      coalesce(sum(w.n) filter (where w.is_open and w.opened_at < c_today.breached_before), 0),
+      coalesce(sum(w.n) filter (where w.opened_at >= c_begins_at and w.opened_at < c_ends_at), 0),
+      coalesce(sum(w.n) filter (where w.closed_at >= c_begins_at and w.closed_at < c_ends_at), 0)
+    from (
+      select -1 as n, c.cluster, c.is_open, c.is_actionable, c.opened_at, c.closed_at
+      from compared as c
+      where c.is_updated
+      union all
+      select 1, w.cluster, w.is_open, w.is_actionable, w.opened_at, w.closed_at
+      from written as w
+    ) as w
+    group by left(w.cluster, 255)
+    on conflict (day, cluster, dataset) do update set
+      open = s.open + excluded.open,
+      actionable = s.actionable + excluded.actionable,
+      breached = s.breached + excluded.breached,
+      created = s.created + excluded.created,
+      closed = s.closed + excluded.closed,
+      captured_at = excluded.captured_at
+    where (excluded.open, excluded.actionable, excluded.breached, excluded.created, excluded.closed)
+      <> (0, 0, 0, 0, 0)
+  )
+  select p_dataset, p_source_key, p_staged + p_dropped_lines, v_alarms,
+    v_sentinels + p_dropped_lines, coalesce(cardinality(v_reasons), 0), v_duplicates, c.stale,
+    (select count(*) from added), c.updated,
+    -- And those of a snapshot that were not even looked up.
+    c.known - c.stale - c.updated + case when p_is_first then 0 else p_staged - v_judged end,
+    (select count(*) from closed)
+  into v_result
+  from (
+    select count(*) as known, count(*) filter (where c.is_late) as stale,
+      count(*) filter (where c.is_updated) as updated
+    from compared as c
+  ) as c;
+  return v_result;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _write_tickets(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_staged bigint, p_extra_columns text[], p_is_partial boolean, p_dropped_lines integer, p_is_snapshot boolean, p_first_line bigint, p_repeated text[], p_last_lines bigint[], p_is_first boolean, p_is_careful boolean); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._write_tickets(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_staged bigint, p_extra_columns text[], p_is_partial boolean, p_dropped_lines integer, p_is_snapshot boolean, p_first_line bigint, p_repeated text[], p_last_lines bigint[], p_is_first boolean, p_is_careful boolean) IS 'Writes the tickets of a staged file with their history and its rejected rows, and counts them.';
+
+
+--
 -- Name: applied_migrations(); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -4996,6 +5404,14 @@ begin
     p_dropped_lines => p_dropped_lines,
     p_is_snapshot => p_is_snapshot
   );
+  v_staged := tickets._empty_staging(p_dataset, array[p_source_key]);
+  if v_staged <> p_rows then
+    raise exception using
+      errcode = 'TK020',
+      message = format('%s rows were sent to COPY, %s are staged', p_rows, v_staged),
+      detail = 'COPY has split or joined rows of this file; nothing of it was applied.',
+      hint = tickets._retry_hint(p_source_key);
+  end if;
   perform tickets._record_file(
     p_result => v_result,
     p_exported_at => v_exported_at,
@@ -5007,14 +5423,6 @@ begin
   perform tickets._advance_watermark(
     p_dataset, p_source_key, case when p_is_snapshot then p_etag end
   );
-  v_staged := tickets._empty_staging(p_dataset, array[p_source_key]);
-  if v_staged <> p_rows then
-    raise exception using
-      errcode = 'TK020',
-      message = format('%s rows were sent to COPY, %s are staged', p_rows, v_staged),
-      detail = 'COPY has split or joined rows of this file; nothing of it was applied.',
-      hint = tickets._retry_hint(p_source_key);
-  end if;
   perform set_config('tickets.object_key', '', true);
   return v_result;
 end;
@@ -5133,27 +5541,8 @@ declare
 begin
   foreach v_dataset in array tickets._datasets(p_dataset) loop
     perform tickets._lock_dataset(v_dataset);
-    with noted as (
-      delete from tickets.unrecorded_closures as u
-      where u.dataset = v_dataset
-      returning u.ticket_id
-    ),
-    recorded as (
-      insert into tickets.closure_events (
-        dataset, ticket_id, closed_at, mttr, cluster, team, owner, source_key
-      )
-      select t.dataset, t.ticket_id, t.closed_at, t.mttr, t.cluster, t.assigned_team, t.owner,
-        t.source_key
-      from tickets.ticket as t
-      where t.dataset = v_dataset and t.ticket_id in (select n.ticket_id from noted as n)
-        and not t.is_open
-      order by t.ticket_id
-      on conflict (ticket_id, closed_at, dataset) do nothing
-      returning 1
-    )
-    select count(*) into closures from recorded;
     dataset := v_dataset;
-    clusters := tickets._capture_day(v_dataset);
+    select c.closures, c.clusters into closures, clusters from tickets._catch_up(v_dataset) as c;
     update tickets.daily_snapshot as s
     set captured_at = tickets._now()
     where s.dataset = v_dataset
@@ -8765,34 +9154,34 @@ COMMENT ON COLUMN tickets.ticket_repeats.repeats IS 'The files after ticket.sour
 
 
 --
--- Name: unrecorded_closures; Type: TABLE; Schema: tickets; Owner: -
+-- Name: unrecorded_changes; Type: TABLE; Schema: tickets; Owner: -
 --
 
-CREATE TABLE tickets.unrecorded_closures (
+CREATE TABLE tickets.unrecorded_changes (
     dataset text NOT NULL,
     ticket_id text NOT NULL COLLATE pg_catalog."C"
 );
 
 
 --
--- Name: TABLE unrecorded_closures; Type: COMMENT; Schema: tickets; Owner: -
+-- Name: TABLE unrecorded_changes; Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON TABLE tickets.unrecorded_closures IS 'Tickets that something else than a file has written closed, until capture_history records the closure.';
-
-
---
--- Name: COLUMN unrecorded_closures.dataset; Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON COLUMN tickets.unrecorded_closures.dataset IS 'Dataset of the ticket.';
+COMMENT ON TABLE tickets.unrecorded_changes IS 'Tickets written or deleted by other means than a file since tickets.capture_history() looked.';
 
 
 --
--- Name: COLUMN unrecorded_closures.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+-- Name: COLUMN unrecorded_changes.dataset; Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON COLUMN tickets.unrecorded_closures.ticket_id IS 'The ticket.';
+COMMENT ON COLUMN tickets.unrecorded_changes.dataset IS 'Dataset of the ticket.';
+
+
+--
+-- Name: COLUMN unrecorded_changes.ticket_id; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.unrecorded_changes.ticket_id IS 'The ticket.';
 
 
 --
@@ -8867,6 +9256,14 @@ ALTER TABLE ONLY tickets.closure_events
 
 ALTER TABLE ONLY tickets.cluster_aliases
     ADD CONSTRAINT cluster_aliases_pkey PRIMARY KEY (alias);
+
+
+--
+-- Name: counted_days counted_days_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.counted_days
+    ADD CONSTRAINT counted_days_pkey PRIMARY KEY (dataset);
 
 
 --
@@ -9335,6 +9732,14 @@ CREATE TRIGGER status_events_are_append_only BEFORE DELETE OR UPDATE OR TRUNCATE
 
 
 --
+-- Name: counted_days counted_days_dataset_fkey; Type: FK CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.counted_days
+    ADD CONSTRAINT counted_days_dataset_fkey FOREIGN KEY (dataset) REFERENCES tickets.datasets(dataset);
+
+
+--
 -- Name: geocoder_requests geocoder_requests_service_fkey; Type: FK CONSTRAINT; Schema: tickets; Owner: -
 --
 
@@ -9531,10 +9936,17 @@ REVOKE ALL ON FUNCTION tickets._boolean(p_text text) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION _capture_day(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _capture_day(p_dataset text, p_in_full boolean); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._capture_day(p_dataset text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._capture_day(p_dataset text, p_in_full boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _catch_up(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._catch_up(p_dataset text) FROM PUBLIC;
 
 
 --
@@ -9559,10 +9971,10 @@ REVOKE ALL ON FUNCTION tickets._clean_place(p_location_name text, p_codes text) 
 
 
 --
--- Name: FUNCTION _clean_row(p_row tickets.staging); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _clean_row(p_row tickets.staging, p_is_partial boolean); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._clean_row(p_row tickets.staging) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boolean) FROM PUBLIC;
 
 
 --
@@ -9587,17 +9999,17 @@ REVOKE ALL ON FUNCTION tickets._contract_columns() FROM PUBLIC;
 
 
 --
--- Name: FUNCTION _count_day(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _count_day(p_now tickets.counted_days); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._count_day(p_dataset text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._count_day(p_now tickets.counted_days) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION _count_lines(p_dataset text, p_source_key text); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _count_lines(p_dataset text, p_source_key text, OUT ticket_ids text[], OUT repeated text[]); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._count_lines(p_dataset text, p_source_key text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._count_lines(p_dataset text, p_source_key text, OUT ticket_ids text[], OUT repeated text[]) FROM PUBLIC;
 
 
 --
@@ -9608,10 +10020,10 @@ REVOKE ALL ON FUNCTION tickets._datasets(p_dataset text) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION _days(); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _day_now(p_dataset text); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._days() FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._day_now(p_dataset text) FROM PUBLIC;
 
 
 --
@@ -9622,10 +10034,10 @@ REVOKE ALL ON FUNCTION tickets._derive_ticket() FROM PUBLIC;
 
 
 --
--- Name: FUNCTION _derived(p_raw jsonb, p_days text[], p_minutes text[]); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _derived(p_raw jsonb, p_is_careful boolean); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._derived(p_raw jsonb, p_days text[], p_minutes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._derived(p_raw jsonb, p_is_careful boolean) FROM PUBLIC;
 
 
 --
@@ -9692,10 +10104,10 @@ REVOKE ALL ON FUNCTION tickets._insert_version(p_run tickets.file_version[], p_p
 
 
 --
--- Name: FUNCTION _instant(p_text text, p_days text[], p_minutes text[]); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _instant(p_text text, p_is_careful boolean); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._instant(p_text text, p_days text[], p_minutes text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._instant(p_text text, p_is_careful boolean) FROM PUBLIC;
 
 
 --
@@ -9706,10 +10118,10 @@ REVOKE ALL ON FUNCTION tickets._is_due(p_status text, p_verified boolean, p_geom
 
 
 --
--- Name: FUNCTION _is_open(p_raw jsonb); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _is_open(p_bucket text, p_closed_at text); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._is_open(p_raw jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._is_open(p_bucket text, p_closed_at text) FROM PUBLIC;
 
 
 --
@@ -9727,10 +10139,10 @@ REVOKE ALL ON FUNCTION tickets._judge_point(p_point public.geometry, p_near publ
 
 
 --
--- Name: FUNCTION _judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_repeated text[], p_last_lines bigint[]); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[]); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_repeated text[], p_last_lines bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[]) FROM PUBLIC;
 
 
 --
@@ -9738,6 +10150,13 @@ REVOKE ALL ON FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, 
 --
 
 REVOKE ALL ON FUNCTION tickets._keep_keys(p_raw jsonb, p_keys text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _located_clusters(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._located_clusters() FROM PUBLIC;
 
 
 --
@@ -9776,13 +10195,6 @@ REVOKE ALL ON FUNCTION tickets._minutes(p_text text) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION _minutes_of_day(); Type: ACL; Schema: tickets; Owner: -
---
-
-REVOKE ALL ON FUNCTION tickets._minutes_of_day() FROM PUBLIC;
-
-
---
 -- Name: FUNCTION _missing_in_row(p_row tickets.staging); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -9790,10 +10202,10 @@ REVOKE ALL ON FUNCTION tickets._missing_in_row(p_row tickets.staging) FROM PUBLI
 
 
 --
--- Name: FUNCTION _new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_whole boolean, p_repeated text[], p_last_lines bigint[]); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[], p_is_careful boolean); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_whole boolean, p_repeated text[], p_last_lines bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[], p_is_careful boolean) FROM PUBLIC;
 
 
 --
@@ -9808,6 +10220,13 @@ REVOKE ALL ON FUNCTION tickets._no_such_place(p_cluster text, p_place text) FROM
 --
 
 REVOKE ALL ON FUNCTION tickets._not_in_file() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _other_keys(p_row tickets.staging, p_extra_columns text[], p_is_partial boolean, p_known_raw jsonb); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._other_keys(p_row tickets.staging, p_extra_columns text[], p_is_partial boolean, p_known_raw jsonb) FROM PUBLIC;
 
 
 --
@@ -9839,6 +10258,13 @@ REVOKE ALL ON FUNCTION tickets._query_text(p_place text, p_cluster text, p_name 
 
 
 --
+-- Name: FUNCTION _raw(p_ticket_id text, p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_service_type text, p_is_alarm text, p_is_auto_created text, p_is_auto_closed text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._raw(p_ticket_id text, p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_service_type text, p_is_alarm text, p_is_auto_created text, p_is_auto_closed text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _record_file(p_result tickets.applied_file, p_exported_at timestamp with time zone, p_etag text, p_bytes bigint, p_extra_columns text[], p_missing_columns text[]); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -9857,6 +10283,13 @@ REVOKE ALL ON FUNCTION tickets._refuse_change() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION tickets._retry_hint(p_source_key text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _set_counted_day(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._set_counted_day(p_dataset text) FROM PUBLIC;
 
 
 --
@@ -9888,10 +10321,10 @@ REVOKE ALL ON FUNCTION tickets._staged_kind(p_row tickets.staging) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION _staged_raw(p_row tickets.staging, p_extra_columns text[], p_is_partial boolean, p_known_raw jsonb); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _staged_value(p_text text, p_is_partial boolean); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._staged_raw(p_row tickets.staging, p_extra_columns text[], p_is_partial boolean, p_known_raw jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._staged_value(p_text text, p_is_partial boolean) FROM PUBLIC;
 
 
 --
@@ -9920,6 +10353,13 @@ REVOKE ALL ON FUNCTION tickets._unless_blank(p_text text) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION tickets._whole_row(p_row tickets.staging, p_extra_columns text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _write_tickets(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_staged bigint, p_extra_columns text[], p_is_partial boolean, p_dropped_lines integer, p_is_snapshot boolean, p_first_line bigint, p_repeated text[], p_last_lines bigint[], p_is_first boolean, p_is_careful boolean); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._write_tickets(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_staged bigint, p_extra_columns text[], p_is_partial boolean, p_dropped_lines integer, p_is_snapshot boolean, p_first_line bigint, p_repeated text[], p_last_lines bigint[], p_is_first boolean, p_is_careful boolean) FROM PUBLIC;
 
 
 --

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import type { ClientBase } from "pg";
+import type { ClientBase, DatabaseError } from "pg";
 import { createDatabase } from "../harness/postgres.ts";
 import { anyText, textOf } from "./texts.ts";
 
@@ -9,14 +9,14 @@ const database = await createDatabase({ after });
 
 const hour = 3_600_000;
 
-/** What it says, which is what the expression for many texts at once says, too. */
+/** What it says, which is what the expression for many texts at once says, too, with care. */
 async function eatTs(
   texts: readonly (string | null)[],
   client: ClientBase | typeof database.pool = database.pool,
 ) {
   const { rows } = await client.query<{ at: Date | null; at_once: Date | null }>(
     `select tickets.eat_ts(t.text) as at,
-       tickets._instant(t.text, tickets._days(), tickets._minutes_of_day()) as at_once
+       tickets._instant(t.text, p_is_careful => true) as at_once
      from unnest($1::text[]) with ordinality as t (text, n) order by t.n`,
     [texts],
   );
@@ -157,6 +157,43 @@ test("no text makes it fail", async () => {
       },
     ),
     { numRuns: 30 },
+  );
+});
+
+test("without care a text means the same, or fails as the wrong data that it is", async () => {
+  const client = await database.connect();
+  await client.query("set timezone = 'Africa/Nairobi'; set datestyle = 'ISO, YMD'");
+  const nearly = fc
+    .tuple(
+      fc.constantFrom("2026-06-15 17:04:00", "2024-02-29 00:00:59"),
+      fc.nat(18),
+      textOf("0123456789-:T Z+.é", 3),
+    )
+    .map(([text, at, other]) => text.slice(0, at) + other + text.slice(at + other.length));
+  const wrong = fc.constantFrom(
+    ...["2026-02-30 10:00:00", "2026-06-15 24:00:00", "2026-06-15 17:04:60", "2026-06-15  7:04:00"],
+    ...["2026-06-15 +7:04:00", "infinity", "20 June 2026 at two", "2026-06-15 17:04:00"],
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(nearly, wrong, anyText()), async (text) => {
+      const { rows } = await client.query<{ at: Date | null }>("select tickets.eat_ts($1) as at", [
+        text,
+      ]);
+      let quick: Date | null;
+      try {
+        const answer = await client.query<{ at: Date | null }>(
+          "select tickets._instant($1, p_is_careful => false) as at",
+          [text],
+        );
+        quick = answer.rows[0]?.at ?? null;
+      } catch (error) {
+        assert.match((error as DatabaseError).code ?? "", /^22/);
+        assert.equal(rows[0]?.at, null);
+        return;
+      }
+      assert.deepEqual(quick, rows[0]?.at);
+    }),
+    { numRuns: 500 },
   );
 });
 
