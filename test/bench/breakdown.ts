@@ -13,15 +13,15 @@ import { secondsSince } from "./servers.ts";
 /** Seconds by step. The sum is more than a load takes: bytes are received, gated and copied at once. */
 export type Breakdown = Record<string, number>;
 
-// Which parts of tickets._apply_file make up which step: parts of its statement and functions that it
+// Which parts of tickets.apply_file make up which step: parts of its statement and functions that it
 // asks. What is not here is `other`, such as the building of indexes after a first load.
 const steps: Record<string, readonly string[]> = {
   dedup: ["_count_lines"],
-  compare: ["_judge_staged", "judged", "fenced", "looked_up", "rebuilt", "compared"],
-  build: ["_new_tickets", "news"],
-  write_tickets: ["places", "placed", "added", "changed"],
+  compare: ["_judge_staged", "compared"],
+  build: ["_new_tickets"],
+  write_tickets: ["places", "added", "changed"],
   order_versions: ["come_late", "moved", "repeated", "no_more_repeated"],
-  history: ["status_changes", "closed", "_count_day", "captured", "emptied"],
+  history: ["status_changes", "closed", "tallied", "_count_day", "captured", "breached", "emptied"],
 };
 
 /**
@@ -117,7 +117,7 @@ function addSelfTimes(root: PlanNode, parts: Map<string, number>): void {
     parts.set(part, (parts.get(part) ?? 0) + seconds);
   }
 
-  visit(root, "");
+  visit(root, root["Function Name"] ?? "");
   for (const [name, { part, seconds }] of scans) {
     add(part, -Math.min(seconds, whole.get(name) ?? 0));
   }

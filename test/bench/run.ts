@@ -132,13 +132,14 @@ async function main(scope: Scope): Promise<void> {
   await useServer(scope);
   await useObjectStore(scope);
 
+  // First: it leaves the server with the files of its log that one has which is not new.
+  tell("where the time goes");
+  const { breakdown, server } = await withScope((each) => lookCloser(each, files));
   const repetitions: Repetition[] = [];
   for (let n = 1; n <= repeat; n++) {
     tell(`repetition ${n} of ${repeat}`);
     repetitions.push(await withScope((each) => repetition(each, files)));
   }
-  tell("where the time goes");
-  const { breakdown, server } = await withScope((each) => lookCloser(each, files));
   const report: Report = {
     rows,
     repeat,
