@@ -4049,8 +4049,9 @@ CREATE FUNCTION tickets._new_tickets(p_dataset text, p_source_key text, p_extra_
 
   Reads only, in a function of its own and by return query: so the planner may share it out among
   parallel workers. Next to the writing, this is what takes time in a first load. What it derives is
-  what tickets._derived does, written out: a lateral sub-select cannot be shared out. Nor can one
-  with `offset 0`, until its 0 is a constant of the right type.
+  what tickets._derived does, written out: a lateral sub-select cannot be shared out unless the
+  planner merges it, as it does tickets._clean_row. Nor can one with `offset 0`, until its 0 is a
+  constant of the right type.
 */
 declare
   c_is_whole constant boolean := not p_is_partial and p_extra_columns = '{}';

@@ -1,5 +1,5 @@
 --! Previous: sha1:533a96192aa6e14ed628803b979fa8ac90a8505e
---! Hash: sha1:1092164869e7f6ea10cee2371bc21440645546a0
+--! Hash: sha1:2ebe78a38103c1a72042c964fd0329c00a565c5b
 --! Message: the day kept by difference, timestamps cast at once
 
 -- Today's snapshot is counted in full once a day, and kept from then on: by what files change, as they
@@ -989,8 +989,9 @@ as $$
 
   Reads only, in a function of its own and by return query: so the planner may share it out among
   parallel workers. Next to the writing, this is what takes time in a first load. What it derives is
-  what tickets._derived does, written out: a lateral sub-select cannot be shared out. Nor can one
-  with `offset 0`, until its 0 is a constant of the right type.
+  what tickets._derived does, written out: a lateral sub-select cannot be shared out unless the
+  planner merges it, as it does tickets._clean_row. Nor can one with `offset 0`, until its 0 is a
+  constant of the right type.
 */
 declare
   c_is_whole constant boolean := not p_is_partial and p_extra_columns = '{}';
