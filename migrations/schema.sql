@@ -2594,10 +2594,10 @@ COMMENT ON COLUMN tickets.staging.extra_32 IS 'Room for a column that the contra
 
 
 --
--- Name: _clean_row(tickets.staging, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _clean_row(tickets.staging, boolean, jsonb); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boolean) RETURNS TABLE(ticket_id text, normalized_status text, raw_status text, bucket text, is_actionable text, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr text, created_at_service text, scheduled_at text, closed_at text, first_seen_at text, last_seen_at text, source_created_at text, source_updated_at text, latitude text, longitude text, service_type text, is_alarm text, is_auto_created text, is_auto_closed text)
+CREATE FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boolean, p_known_raw jsonb) RETURNS TABLE(ticket_id text, normalized_status text, raw_status text, bucket text, is_actionable text, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr text, created_at_service text, scheduled_at text, closed_at text, first_seen_at text, last_seen_at text, source_created_at text, source_updated_at text, latitude text, longitude text, service_type text, is_alarm text, is_auto_created text, is_auto_closed text)
     LANGUAGE sql IMMUTABLE ROWS 1 PARALLEL SAFE
     AS $$
   /*
@@ -2607,44 +2607,55 @@ CREATE FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boolean) 
     blank values are NULL; everything else is kept to the letter. The bookkeeping of the week and of
     the export (the contract's last seven columns) is dropped.
 
-    Takes      the row; whether columns of the contract are missing: those are NULL, too.
+    Takes      the row; whether columns of the contract are missing: what raw says of them stays;
+               raw as it is, NULL for a new ticket.
 
     No `set search_path`, so that the planner takes it apart.
   */
   select
-    nullif(btrim(tickets._staged_value(p_row.ticket_id, p_is_partial), E' \t\r\n') collate "C", ''),
-    tickets._staged_value(p_row.normalized_status, p_is_partial),
-    nullif(upper(btrim(tickets._staged_value(p_row.raw_status, p_is_partial), E' \t\r\n')), ''),
-    tickets._staged_value(p_row.bucket, p_is_partial),
-    tickets._staged_value(p_row.is_actionable, p_is_partial),
-    tickets._staged_value(p_row.cluster, p_is_partial),
-    nullif(lower(btrim(tickets._staged_value(p_row.region, p_is_partial), E' \t\r\n')), ''),
-    tickets._staged_value(p_row.location_name, p_is_partial),
-    tickets._staged_value(p_row.assigned_team, p_is_partial),
-    tickets._staged_value(p_row.owner, p_is_partial),
-    tickets._staged_value(p_row.sla_status, p_is_partial),
-    tickets._staged_value(p_row.mttr, p_is_partial),
-    tickets._staged_value(p_row.created_at_service, p_is_partial),
-    tickets._staged_value(p_row.scheduled_at, p_is_partial),
-    tickets._staged_value(p_row.closed_at, p_is_partial),
-    tickets._staged_value(p_row.first_seen_at, p_is_partial),
-    tickets._staged_value(p_row.last_seen_at, p_is_partial),
-    tickets._staged_value(p_row.source_created_at, p_is_partial),
-    tickets._staged_value(p_row.source_updated_at, p_is_partial),
-    tickets._staged_value(p_row.latitude, p_is_partial),
-    tickets._staged_value(p_row.longitude, p_is_partial),
-    tickets._staged_value(p_row.service_type, p_is_partial),
-    tickets._staged_value(p_row.is_alarm, p_is_partial),
-    tickets._staged_value(p_row.is_auto_created, p_is_partial),
-    tickets._staged_value(p_row.is_auto_closed, p_is_partial);
+    nullif(btrim(p_row.ticket_id, E' \t\r\n') collate "C", ''),
+    tickets._staged_value(p_row.normalized_status, p_is_partial, p_known_raw, 'normalized_status'),
+    case
+      when p_is_partial and p_row.raw_status = tickets._not_in_file()
+      then p_known_raw ->> 'raw_status'
+      else nullif(upper(btrim(p_row.raw_status, E' \t\r\n')), '')
+    end,
+    tickets._staged_value(p_row.bucket, p_is_partial, p_known_raw, 'bucket'),
+    tickets._staged_value(p_row.is_actionable, p_is_partial, p_known_raw, 'is_actionable'),
+    tickets._staged_value(p_row.cluster, p_is_partial, p_known_raw, 'cluster'),
+    case
+      when p_is_partial and p_row.region = tickets._not_in_file()
+      then p_known_raw ->> 'region'
+      else nullif(lower(btrim(p_row.region, E' \t\r\n')), '')
+    end,
+    tickets._staged_value(p_row.location_name, p_is_partial, p_known_raw, 'location_name'),
+    tickets._staged_value(p_row.assigned_team, p_is_partial, p_known_raw, 'assigned_team'),
+    tickets._staged_value(p_row.owner, p_is_partial, p_known_raw, 'owner'),
+    tickets._staged_value(p_row.sla_status, p_is_partial, p_known_raw, 'sla_status'),
+    tickets._staged_value(p_row.mttr, p_is_partial, p_known_raw, 'mttr'),
+    tickets._staged_value(
+      p_row.created_at_service, p_is_partial, p_known_raw, 'created_at_service'
+    ),
+    tickets._staged_value(p_row.scheduled_at, p_is_partial, p_known_raw, 'scheduled_at'),
+    tickets._staged_value(p_row.closed_at, p_is_partial, p_known_raw, 'closed_at'),
+    tickets._staged_value(p_row.first_seen_at, p_is_partial, p_known_raw, 'first_seen_at'),
+    tickets._staged_value(p_row.last_seen_at, p_is_partial, p_known_raw, 'last_seen_at'),
+    tickets._staged_value(p_row.source_created_at, p_is_partial, p_known_raw, 'source_created_at'),
+    tickets._staged_value(p_row.source_updated_at, p_is_partial, p_known_raw, 'source_updated_at'),
+    tickets._staged_value(p_row.latitude, p_is_partial, p_known_raw, 'latitude'),
+    tickets._staged_value(p_row.longitude, p_is_partial, p_known_raw, 'longitude'),
+    tickets._staged_value(p_row.service_type, p_is_partial, p_known_raw, 'service_type'),
+    tickets._staged_value(p_row.is_alarm, p_is_partial, p_known_raw, 'is_alarm'),
+    tickets._staged_value(p_row.is_auto_created, p_is_partial, p_known_raw, 'is_auto_created'),
+    tickets._staged_value(p_row.is_auto_closed, p_is_partial, p_known_raw, 'is_auto_closed');
 $$;
 
 
 --
--- Name: FUNCTION _clean_row(p_row tickets.staging, p_is_partial boolean); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _clean_row(p_row tickets.staging, p_is_partial boolean, p_known_raw jsonb); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boolean) IS 'What a staged row says of its ticket, cleaned, value by value.';
+COMMENT ON FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boolean, p_known_raw jsonb) IS 'What a staged row says of its ticket, cleaned, value by value.';
 
 
 --
@@ -2979,7 +2990,21 @@ begin
     new.cluster, new.region, new.location_name, new.assigned_team, new.owner, new.sla_status,
     new.mttr, new.created_at_service, new.scheduled_at, new.closed_at, new.first_seen_at,
     new.last_seen_at, new.source_created_at, new.source_updated_at, v_feed_geom
-  from tickets._derived(new.raw, p_is_careful => true) as d;
+  from jsonb_to_record(
+    -- Anything else is for a constraint to refuse.
+    case when jsonb_typeof(new.raw) = 'object' then new.raw else '{}' end
+  ) as r (
+    normalized_status text, raw_status text, bucket text, is_actionable text, cluster text,
+    region text, location_name text, assigned_team text, owner text, sla_status text, mttr text,
+    created_at_service text, scheduled_at text, closed_at text, first_seen_at text,
+    last_seen_at text, source_created_at text, source_updated_at text, latitude text, longitude text
+  )
+  cross join lateral tickets._derived(
+    r.normalized_status, r.raw_status, r.bucket, r.is_actionable, r.cluster, r.region,
+    r.location_name, r.assigned_team, r.owner, r.sla_status, r.mttr, r.created_at_service,
+    r.scheduled_at, r.closed_at, r.first_seen_at, r.last_seen_at, r.source_created_at,
+    r.source_updated_at, r.latitude, r.longitude, p_is_careful => true
+  ) as d;
 
   select p.geom, p.source into v_place
   from tickets._places_of(array[new.cluster], array[new.location_name]) as p;
@@ -3027,66 +3052,45 @@ COMMENT ON FUNCTION tickets._derive_ticket() IS 'Trigger: the columns of a ticke
 
 
 --
--- Name: _derived(jsonb, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _derived(text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, boolean); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._derived(p_raw jsonb, p_is_careful boolean) RETURNS TABLE(normalized_status text, raw_status text, bucket text, is_actionable boolean, is_open boolean, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr integer, created_at_service timestamp with time zone, scheduled_at timestamp with time zone, closed_at timestamp with time zone, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, source_created_at timestamp with time zone, source_updated_at timestamp with time zone, feed_geom public.geometry)
+CREATE FUNCTION tickets._derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_is_careful boolean) RETURNS TABLE(normalized_status text, raw_status text, bucket text, is_actionable boolean, is_open boolean, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr integer, created_at_service timestamp with time zone, scheduled_at timestamp with time zone, closed_at timestamp with time zone, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, source_created_at timestamp with time zone, source_updated_at timestamp with time zone, feed_geom public.geometry)
     LANGUAGE sql STABLE ROWS 1 PARALLEL SAFE
     AS $$
   /*
     What the typed columns of a ticket are, and the point of its own coordinates, for one ticket as
-    for many. tickets._new_tickets says the same once more, and why; a test compares the two.
+    for many.
 
-    Takes      its raw; whether to cast with care, as tickets._instant.
+    Takes      what its raw says; whether to cast with care, as tickets._instant. Columns, not
+               expressions: some are named more than once, and the planner copies this into the
+               statement.
     Raises     nothing with care: what does not cast is NULL.
 
-    No `set search_path`, so that the planner takes it apart.
+    No `set search_path`, so that the planner takes it apart; no `offset 0`, so that parallel
+    workers can do it.
   */
-  select t.normalized_status, t.raw_status, t.bucket, tickets._boolean(t.is_actionable),
-    tickets._is_open(t.bucket, t.closed_at),
-    t.cluster, t.region, t.location_name, t.assigned_team, t.owner, t.sla_status,
-    tickets._minutes(t.mttr),
-    tickets._instant(t.created_at_service, p_is_careful),
-    tickets._instant(t.scheduled_at, p_is_careful),
-    tickets._instant(t.closed_at, p_is_careful),
-    tickets._instant(t.first_seen_at, p_is_careful),
-    tickets._instant(t.last_seen_at, p_is_careful),
-    tickets._instant(t.source_created_at, p_is_careful),
-    tickets._instant(t.source_updated_at, p_is_careful),
+  select p_normalized_status, p_raw_status, p_bucket, tickets._boolean(p_is_actionable),
+    tickets._is_open(p_bucket, p_closed_at), p_cluster, p_region, p_location_name, p_assigned_team,
+    p_owner, p_sla_status, tickets._minutes(p_mttr),
+    tickets._instant(p_created_at_service, p_is_careful),
+    tickets._instant(p_scheduled_at, p_is_careful),
+    tickets._instant(p_closed_at, p_is_careful),
+    tickets._instant(p_first_seen_at, p_is_careful),
+    tickets._instant(p_last_seen_at, p_is_careful),
+    tickets._instant(p_source_created_at, p_is_careful),
+    tickets._instant(p_source_updated_at, p_is_careful),
     case
-      when t.latitude is not null then tickets._feed_point(t.latitude, t.longitude)
-    end
-  from (
-    select p_raw ->> 'normalized_status' as normalized_status,
-      p_raw ->> 'raw_status' as raw_status,
-      p_raw ->> 'bucket' as bucket,
-      p_raw ->> 'is_actionable' as is_actionable,
-      p_raw ->> 'cluster' as cluster,
-      p_raw ->> 'region' as region,
-      p_raw ->> 'location_name' as location_name,
-      p_raw ->> 'assigned_team' as assigned_team,
-      p_raw ->> 'owner' as owner,
-      p_raw ->> 'sla_status' as sla_status,
-      p_raw ->> 'mttr' as mttr,
-      p_raw ->> 'created_at_service' as created_at_service,
-      p_raw ->> 'scheduled_at' as scheduled_at,
-      p_raw ->> 'closed_at' as closed_at,
-      p_raw ->> 'first_seen_at' as first_seen_at,
-      p_raw ->> 'last_seen_at' as last_seen_at,
-      p_raw ->> 'source_created_at' as source_created_at,
-      p_raw ->> 'source_updated_at' as source_updated_at,
-      p_raw ->> 'latitude' as latitude,
-      p_raw ->> 'longitude' as longitude
-    offset 0 -- keeps each text from being taken out of raw once for each time it is named
-  ) as t;
+      when p_latitude is not null then tickets._feed_point(p_latitude, p_longitude)
+    end;
 $$;
 
 
 --
--- Name: FUNCTION _derived(p_raw jsonb, p_is_careful boolean); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_is_careful boolean); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._derived(p_raw jsonb, p_is_careful boolean) IS 'What the typed columns of a ticket are, and the point of its own coordinates.';
+COMMENT ON FUNCTION tickets._derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_is_careful boolean) IS 'What the typed columns of a ticket are, and the point of its own coordinates.';
 
 
 --
@@ -3292,11 +3296,11 @@ CREATE FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_v
 */
 declare
   v_ticket_ids text[] := p_ticket_ids;
+  v_fingerprint bigint;
   v_fence tickets.snapshot_fence;
   v_fence_version tickets.file_version;
   -- Tickets that were in the last snapshot and are not in this one.
   v_left text[];
-  v_is_same boolean;
 begin
   if v_ticket_ids is null then
     select array_agg(distinct btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
@@ -3310,16 +3314,24 @@ begin
     return;
   end if;
 
-  v_is_same := v_fence.ticket_ids = v_ticket_ids;
-  if not v_is_same then
+  select bit_xor(hashtextextended(k.ticket_id, 0)) into v_fingerprint
+  from unnest(v_ticket_ids) as k (ticket_id);
+  if v_fence.fingerprint = v_fingerprint
+    and cardinality(v_fence.ticket_ids) = cardinality(v_ticket_ids)
+  then
+    -- The same tickets, in whatever order.
+    update tickets.snapshot_fence as f set
+      exported_at = p_version.exported_at,
+      source_key = p_version.source_key
+    where f.dataset = p_dataset;
+    return;
+  end if;
+
+  if v_fence_version < p_version then
     v_left := array(
       select k.ticket_id from unnest(v_fence.ticket_ids) as k (ticket_id)
       where k.ticket_id <> all (v_ticket_ids)
     );
-    -- In another order.
-    v_is_same := v_left = '{}' and cardinality(v_fence.ticket_ids) = cardinality(v_ticket_ids);
-  end if;
-  if v_fence_version < p_version and v_left <> '{}' then
     insert into tickets.ticket_repeats as r (dataset, ticket_id, repeats)
     select p_dataset, t.ticket_id, array[v_fence_version]
     from unnest(v_left) as k (ticket_id)
@@ -3329,13 +3341,15 @@ begin
       where r.repeats[cardinality(r.repeats)] < v_fence_version;
   end if;
 
-  insert into tickets.snapshot_fence as f (dataset, exported_at, source_key, ticket_ids)
-  values (p_dataset, p_version.exported_at, p_version.source_key, v_ticket_ids)
+  insert into tickets.snapshot_fence as f (
+    dataset, exported_at, source_key, ticket_ids, fingerprint
+  )
+  values (p_dataset, p_version.exported_at, p_version.source_key, v_ticket_ids, v_fingerprint)
   on conflict (dataset) do update set
     exported_at = excluded.exported_at,
     source_key = excluded.source_key,
-    -- The same tickets are not written again.
-    ticket_ids = case when v_is_same then f.ticket_ids else excluded.ticket_ids end;
+    ticket_ids = excluded.ticket_ids,
+    fingerprint = excluded.fingerprint;
 end;
 $$;
 
@@ -3633,7 +3647,7 @@ COMMENT ON FUNCTION tickets._judge_point(p_point public.geometry, p_near public.
 -- Name: _judge_staged(text, text, timestamp with time zone, boolean, boolean, boolean, text[], bigint[]); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[]) RETURNS TABLE(line bigint, place tid, ticket_id text, kind text, text_hash bigint, is_known boolean, fits boolean, has_repeats boolean)
+CREATE FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[]) RETURNS TABLE(line bigint, ticket_id text, kind text, is_known boolean, fits boolean, has_repeats boolean)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -3647,10 +3661,9 @@ CREATE FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_expor
              which is so where the file has the columns of the contract and no others; whether it is
              a full snapshot; whether there are no tickets yet; the tickets that it has more than
              once, and the last line of each.
-  Returns    a row for each staged one: its line; where it is in staging; its ticket; its kind as
-             tickets._staged_kind, or duplicate where a later line has the same ticket; a hash of
-             what it says; whether its ticket is here, whether raw of that was made from the same
-             text, and whether files have repeated it.
+  Returns    a row for each staged one: its line; its ticket; its kind as tickets._staged_kind, or
+             duplicate where a later line has the same ticket; whether its ticket is here, whether
+             raw of that was made from the same text, and whether files have repeated it.
              Of a snapshot only those of which there is something to write: without the tickets
              that are unchanged, and that no newer file brought. Of a first file only those that are
              not simply a new ticket.
@@ -3660,12 +3673,12 @@ CREATE FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_expor
 */
 begin
   return query
-  select s.line, s.place, s.ticket_id,
+  select s.line, s.ticket_id,
     case when s.kind = 'ticket' and d.last_line <> s.line then 'duplicate' else s.kind end,
-    s.text_hash, t.ticket_id is not null, coalesce(t.text_hash = s.text_hash, false),
+    t.ticket_id is not null, coalesce(t.text_hash = s.text_hash, false),
     r.ticket_id is not null
   from (
-    select s.line, s.ctid as place, btrim(s.ticket_id, E' \t\r\n') collate "C" as ticket_id,
+    select s.line, btrim(s.ticket_id, E' \t\r\n') collate "C" as ticket_id,
       tickets._staged_kind(s) as kind,
       case when p_is_whole and not p_is_first then tickets._text_hash(s) end as text_hash
     from tickets.staging as s
@@ -4026,123 +4039,6 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._missing_in_row(p_row tickets.staging) IS 'The columns of the contract that the statement which staged a row by hand did not name.';
-
-
---
--- Name: _new_tickets(text, text, text[], boolean, boolean, text[], bigint[], boolean); Type: FUNCTION; Schema: tickets; Owner: -
---
-
-CREATE FUNCTION tickets._new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[], p_is_careful boolean) RETURNS TABLE(ticket_id text, raw jsonb, text_hash bigint, normalized_status text, raw_status text, bucket text, is_actionable boolean, is_open boolean, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr integer, created_at_service timestamp with time zone, scheduled_at timestamp with time zone, closed_at timestamp with time zone, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, source_created_at timestamp with time zone, source_updated_at timestamp with time zone, geom public.geometry, geog public.geography, latitude double precision, longitude double precision, geo_source text)
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    SET plan_cache_mode TO 'force_custom_plan'
-    SET work_mem TO '64MB'
-    SET jit TO 'off'
-    SET "TimeZone" TO 'Africa/Nairobi'
-    SET "DateStyle" TO 'ISO, YMD'
-    AS $$
-/*
-  The tickets that a staged file brings and that are not here yet, as they are to be.
-
-  Takes      as tickets._write_tickets.
-  Raises     as tickets._instant.
-
-  Reads only, in a function of its own and by return query: so the planner may share it out among
-  parallel workers. Next to the writing, this is what takes time in a first load. What it derives is
-  what tickets._derived does, written out: a lateral sub-select cannot be shared out unless the
-  planner merges it, as it does tickets._clean_row. Nor can one with `offset 0`, until its 0 is a
-  constant of the right type.
-*/
-declare
-  c_is_whole constant boolean := not p_is_partial and p_extra_columns = '{}';
-  c_located constant text[] := tickets._located_clusters();
-  v_clusters text[];
-  v_location_names text[];
-  v_geoms public.geometry[];
-  v_sources text[];
-begin
-  select array_agg(p.cluster), array_agg(coalesce(p.location_name, '')), array_agg(p.geom),
-    array_agg(p.source)
-  into v_clusters, v_location_names, v_geoms, v_sources
-  from (
-    select array_agg(k.cluster) as clusters, array_agg(k.location_name) as location_names
-    from (
-      select distinct tickets._unless_blank(s.cluster) as cluster,
-        case when s.cluster = any (c_located) then tickets._unless_blank(s.location_name) end
-          as location_name
-      from tickets.staging as s
-      where s.dataset = p_dataset and s.source_key = p_source_key
-    ) as k
-  ) as k
-  cross join lateral tickets._places_of(k.clusters, k.location_names) as p
-  where p.source is not null;
-
-  return query
-  select t.ticket_id, t.raw, t.text_hash, t.normalized_status, t.raw_status, t.bucket,
-    tickets._boolean(t.is_actionable),
-    tickets._is_open(t.bucket, t.closed_at),
-    t.cluster, t.region, t.location_name, t.assigned_team, t.owner, t.sla_status,
-    tickets._minutes(t.mttr),
-    tickets._instant(t.created_at_service, p_is_careful),
-    tickets._instant(t.scheduled_at, p_is_careful),
-    tickets._instant(t.closed_at, p_is_careful),
-    tickets._instant(t.first_seen_at, p_is_careful),
-    tickets._instant(t.last_seen_at, p_is_careful),
-    tickets._instant(t.source_created_at, p_is_careful),
-    tickets._instant(t.source_updated_at, p_is_careful),
-    coalesce(t.feed_geom, p.geom), coalesce(t.feed_geom::public.geography, p.geog),
-    public.st_y(coalesce(t.feed_geom, p.geom)), public.st_x(coalesce(t.feed_geom, p.geom)),
-    case when t.feed_geom is not null then 'feed' else coalesce(p.source, 'none') end
-  from (
-    select c.*,
-      c.others
-      || tickets._raw(
-        c.ticket_id, c.normalized_status, c.raw_status, c.bucket, c.is_actionable, c.cluster,
-        c.region, c.location_name, c.assigned_team, c.owner, c.sla_status, c.mttr,
-        c.created_at_service, c.scheduled_at, c.closed_at, c.first_seen_at, c.last_seen_at,
-        c.source_created_at, c.source_updated_at, c.latitude, c.longitude, c.service_type,
-        c.is_alarm, c.is_auto_created, c.is_auto_closed
-      ) as raw,
-      case
-        when c.latitude is not null then tickets._feed_point(c.latitude, c.longitude)
-      end as feed_geom
-    from (
-      select c.*, tickets._other_keys(s, p_extra_columns, p_is_partial, null) as others,
-        case when c_is_whole then tickets._text_hash(s) end as text_hash
-      from tickets.staging as s
-      cross join lateral tickets._clean_row(s, p_is_partial) as c
-      -- A join with what is known to be empty is left out of the plan; as in tickets._judge_staged.
-      left join (select k.* from tickets.ticket as k where k.dataset = p_dataset) as t
-        on not p_is_first and t.ticket_id = btrim(s.ticket_id, E' \t\r\n') collate "C"
-      left join unnest(p_repeated, p_last_lines) as d (ticket_id, last_line)
-        on p_repeated is not null
-        and d.ticket_id = btrim(s.ticket_id, E' \t\r\n') collate "C"
-      where s.dataset = p_dataset and s.source_key = p_source_key
-        and t.ticket_id is null
-        and coalesce(d.last_line = s.line, true)
-        -- Not a comparison: the planner would take a handful of rows to pass it.
-        and case tickets._staged_kind(s) when 'ticket' then true end
-      offset bigint '0' -- keeps a value from being cleaned once for each place that names it
-    ) as c
-    offset bigint '0' -- keeps a point from being made once for each place that names it
-  ) as t
-  left join (
-    select u.cluster, u.location_name, u.geom, u.geom::public.geography as geog, u.source
-    from unnest(v_clusters, v_location_names, v_geoms, v_sources)
-      as u (cluster, location_name, geom, source)
-  ) as p
-    on p.cluster = t.cluster
-    and p.location_name
-      = case when t.cluster = any (c_located) then coalesce(t.location_name, '') else '' end;
-end;
-$$;
-
-
---
--- Name: FUNCTION _new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[], p_is_careful boolean); Type: COMMENT; Schema: tickets; Owner: -
---
-
-COMMENT ON FUNCTION tickets._new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[], p_is_careful boolean) IS 'The tickets that a staged file brings and that are not here yet, as they are to be.';
 
 
 --
@@ -4584,6 +4480,38 @@ COMMENT ON FUNCTION tickets._retry_hint(p_source_key text) IS 'What to do about 
 
 
 --
+-- Name: _rows_on_lines(text, text, boolean, bigint[], boolean); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._rows_on_lines(p_dataset text, p_source_key text, p_is_partial boolean, p_lines bigint[], p_all_but boolean) RETURNS TABLE(staged tickets.staging, known_raw jsonb)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  /*
+    Staged rows of a file, with what raw of their tickets says where that matters.
+
+    Takes      the file by its key; whether columns of the contract are missing, which is when it
+               matters; the lines of the rows, or, with p_all_but, of those that are left out.
+
+    No `set search_path`, so that the planner takes it apart.
+  */
+  select s, t.raw
+  from tickets.staging as s
+  -- Which dataset it is must be said by itself, or the others would be locked, too.
+  left join (select k.* from tickets.ticket as k where k.dataset = p_dataset) as t
+    on p_is_partial and t.ticket_id = btrim(s.ticket_id, E' \t\r\n') collate "C"
+  where s.dataset = p_dataset and s.source_key = p_source_key
+    and case when p_all_but then s.line <> all (p_lines) else s.line = any (p_lines) end;
+$$;
+
+
+--
+-- Name: FUNCTION _rows_on_lines(p_dataset text, p_source_key text, p_is_partial boolean, p_lines bigint[], p_all_but boolean); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._rows_on_lines(p_dataset text, p_source_key text, p_is_partial boolean, p_lines bigint[], p_all_but boolean) IS 'Staged rows of a file by their lines, with what raw of their tickets says where that matters.';
+
+
+--
 -- Name: _set_counted_day(text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -4776,29 +4704,143 @@ COMMENT ON FUNCTION tickets._staged_kind(p_row tickets.staging) IS 'What a stage
 
 
 --
--- Name: _staged_value(text, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _staged_tickets(text, text, text[], boolean, boolean, bigint[], boolean); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._staged_value(p_text text, p_is_partial boolean) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE FUNCTION tickets._staged_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_careful boolean, p_lines bigint[], p_all_but boolean) RETURNS TABLE(ticket_id text, raw jsonb, text_hash bigint, normalized_status text, raw_status text, bucket text, is_actionable boolean, is_open boolean, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr integer, created_at_service timestamp with time zone, scheduled_at timestamp with time zone, closed_at timestamp with time zone, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, source_created_at timestamp with time zone, source_updated_at timestamp with time zone, geom public.geometry, geog public.geography, latitude double precision, longitude double precision, geo_source text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    SET "TimeZone" TO 'Africa/Nairobi'
+    SET "DateStyle" TO 'ISO, YMD'
     AS $$
-  /*
-    A value of a staged row to the letter, or NULL where it is nothing but blanks, or where its
-    column is not in the file.
+/*
+  Tickets that a staged file brings, as they are to be.
 
-    Takes      the text; whether columns of the contract are missing.
-  */
-  select tickets._unless_blank(
-    case when not p_is_partial or p_text <> tickets._not_in_file() then p_text end
-  );
+  Takes      as tickets._write_tickets; as tickets._rows_on_lines, which rows these are on.
+  Returns    a row for each of those.
+  Raises     as tickets._instant.
+
+  Reads only, in a function of its own and by return query: so the planner may share it out among
+  parallel workers. Next to the writing, this is what takes time. A lateral function can be shared
+  out if the planner merges it, as it does tickets._clean_row and tickets._derived, and a sub-select
+  with `offset 0` once its 0 is a constant of the right type.
+*/
+declare
+  c_is_whole constant boolean := not p_is_partial and p_extra_columns = '{}';
+  c_located constant text[] := tickets._located_clusters();
+  v_clusters text[];
+  v_location_names text[];
+  v_geoms public.geometry[];
+  v_sources text[];
+begin
+  -- Clusters, and of those that have places each distinct pair with a location.
+  select array_agg(p.cluster), array_agg(p.location_name), array_agg(p.geom), array_agg(p.source)
+  into v_clusters, v_location_names, v_geoms, v_sources
+  from (
+    select c.cluster, '' as location_name, c.geom, 'cluster' as source
+    from tickets._cluster_points() as c
+    where c.cluster <> all (c_located)
+    union all
+    select p.cluster, coalesce(p.location_name, ''), p.geom, p.source
+    from (
+      select array_agg(k.cluster) as clusters, array_agg(k.location_name) as location_names
+      from (
+        select distinct c.cluster, c.location_name
+        from tickets._rows_on_lines(p_dataset, p_source_key, p_is_partial, p_lines, p_all_but) as r
+        cross join lateral tickets._clean_row(r.staged, p_is_partial, r.known_raw) as c
+        where c_located <> '{}' and c.cluster = any (c_located)
+      ) as k
+    ) as k
+    cross join lateral tickets._places_of(k.clusters, k.location_names) as p
+    where p.source is not null
+  ) as p;
+
+  return query
+  select t.ticket_id, t.raw, t.text_hash, t.normalized_status, t.raw_status, t.bucket,
+    t.is_actionable, t.is_open, t.cluster, t.region, t.location_name, t.assigned_team, t.owner,
+    t.sla_status, t.mttr, t.created_at_service, t.scheduled_at, t.closed_at, t.first_seen_at,
+    t.last_seen_at, t.source_created_at, t.source_updated_at,
+    coalesce(t.feed_geom, p.geom), coalesce(t.feed_geom::public.geography, p.geog),
+    coalesce(public.st_y(t.feed_geom), p.latitude), coalesce(public.st_x(t.feed_geom), p.longitude),
+    case when t.feed_geom is not null then 'feed' else coalesce(p.source, 'none') end
+  from (
+    select c.ticket_id,
+      tickets._raw(
+        c.ticket_id, c.normalized_status, c.raw_status, c.bucket, c.is_actionable, c.cluster,
+        c.region, c.location_name, c.assigned_team, c.owner, c.sla_status, c.mttr,
+        c.created_at_service, c.scheduled_at, c.closed_at, c.first_seen_at, c.last_seen_at,
+        c.source_created_at, c.source_updated_at, c.latitude, c.longitude, c.service_type,
+        c.is_alarm, c.is_auto_created, c.is_auto_closed
+      )
+      -- What raw said before stays as it was, a number as a number.
+      || c.others as raw,
+      c.text_hash, d.*
+    from (
+      select c.*,
+        tickets._other_keys(r.staged, p_extra_columns, p_is_partial, r.known_raw) as others,
+        case when c_is_whole then tickets._text_hash(r.staged) end as text_hash
+      from tickets._rows_on_lines(p_dataset, p_source_key, p_is_partial, p_lines, p_all_but) as r
+      cross join lateral tickets._clean_row(r.staged, p_is_partial, r.known_raw) as c
+      offset bigint '0' -- keeps a value from being cleaned once for each place that names it
+    ) as c
+    cross join lateral tickets._derived(
+      c.normalized_status, c.raw_status, c.bucket, c.is_actionable, c.cluster, c.region,
+      c.location_name, c.assigned_team, c.owner, c.sla_status, c.mttr, c.created_at_service,
+      c.scheduled_at, c.closed_at, c.first_seen_at, c.last_seen_at, c.source_created_at,
+      c.source_updated_at, c.latitude, c.longitude, p_is_careful
+    ) as d
+    offset bigint '0' -- keeps a point from being made once for each place that names it
+  ) as t
+  left join (
+    select u.*, u.geom::public.geography as geog, public.st_y(u.geom) as latitude,
+      public.st_x(u.geom) as longitude
+    from unnest(v_clusters, v_location_names, v_geoms, v_sources)
+      as u (cluster, location_name, geom, source)
+    offset bigint '0' -- keeps these from being computed once for each ticket
+  ) as p
+    on p.cluster = t.cluster
+    and p.location_name
+      = case when t.cluster = any (c_located) then coalesce(t.location_name, '') else '' end;
+end;
 $$;
 
 
 --
--- Name: FUNCTION _staged_value(p_text text, p_is_partial boolean); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _staged_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_careful boolean, p_lines bigint[], p_all_but boolean); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._staged_value(p_text text, p_is_partial boolean) IS 'A value of a staged row to the letter; NULL where it is blank or not in the file.';
+COMMENT ON FUNCTION tickets._staged_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_careful boolean, p_lines bigint[], p_all_but boolean) IS 'Tickets that a staged file brings, as they are to be.';
+
+
+--
+-- Name: _staged_value(text, boolean, jsonb, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._staged_value(p_text text, p_is_partial boolean, p_known_raw jsonb, p_key text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    A value of a staged row to the letter, or NULL where it is nothing but blanks. Where its column
+    is not in the file, what raw said before.
+
+    Takes      the text; whether columns of the contract are missing; raw as it is, NULL for a new
+               ticket; the name of the column.
+  */
+  select case
+    when p_is_partial and p_text = tickets._not_in_file() then p_known_raw ->> p_key
+    else tickets._unless_blank(p_text)
+  end;
+$$;
+
+
+--
+-- Name: FUNCTION _staged_value(p_text text, p_is_partial boolean, p_known_raw jsonb, p_key text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._staged_value(p_text text, p_is_partial boolean, p_known_raw jsonb, p_key text) IS 'A value of a staged row to the letter; NULL where it is blank, as before where it is not in the file.';
 
 
 --
@@ -4942,7 +4984,6 @@ CREATE FUNCTION tickets._write_tickets(p_dataset text, p_source_key text, p_expo
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
-    SET enable_mergejoin TO 'off'
     SET random_page_cost TO '1.1'
     SET jit TO 'off'
     SET "TimeZone" TO 'Africa/Nairobi'
@@ -4966,10 +5007,10 @@ declare
   c_version constant tickets.file_version := (p_exported_at, p_source_key);
   -- Whether equal text of a row means equal content: not where other columns have a say.
   c_is_whole constant boolean := not p_is_partial and p_extra_columns = '{}';
-  c_located constant text[] := tickets._located_clusters();
   c_today constant tickets.counted_days := (
     select c from tickets.counted_days as c where c.dataset = p_dataset
   );
+  c_now constant timestamptz := tickets._now();
   c_begins_at constant timestamptz := c_today.day;
   c_ends_at constant timestamptz := c_today.day + 1;
   -- All else is a row that is rejected.
@@ -4978,17 +5019,17 @@ declare
   v_alarms bigint;
   v_sentinels bigint;
   v_duplicates bigint;
-  v_has_new boolean;
   v_rejected_lines bigint[];
   v_reasons text[];
+  -- Lines of new tickets. Of a first file, where all others are: of what is none.
+  v_lines bigint[];
+  -- Of tickets that are here: those whose text fits, the lines of all others, and those that files
+  -- have repeated.
+  v_fitting_ids text[];
+  v_unlike_lines bigint[];
+  v_repeated_ids text[];
   -- Tickets that files have repeated, and that were deleted since.
   v_gone text[];
-  -- Rows of tickets that are here.
-  v_places tid[];
-  v_ticket_ids text[];
-  v_text_hashes bigint[];
-  v_fit boolean[];
-  v_have_repeats boolean[];
   v_fence tickets.snapshot_fence;
   v_fence_version tickets.file_version;
   v_result tickets.applied_file;
@@ -4998,17 +5039,19 @@ begin
     count(*) filter (where j.kind = 'alarm'),
     count(*) filter (where j.kind = 'sentinel'),
     count(*) filter (where j.kind = 'duplicate'),
-    p_is_first or coalesce(bool_or(j.kind = 'ticket' and not j.is_known), false),
-    array_agg(j.ticket_id) filter (where j.has_repeats and not j.is_known),
-    array_agg(j.place) filter (where j.kind = 'ticket' and j.is_known),
-    array_agg(j.ticket_id) filter (where j.kind = 'ticket' and j.is_known),
-    array_agg(j.text_hash) filter (where j.kind = 'ticket' and j.is_known),
-    array_agg(j.fits) filter (where j.kind = 'ticket' and j.is_known),
-    array_agg(j.has_repeats) filter (where j.kind = 'ticket' and j.is_known),
     array_agg(j.line) filter (where j.kind <> all (c_kinds)),
-    array_agg(j.kind) filter (where j.kind <> all (c_kinds))
-  into v_judged, v_alarms, v_sentinels, v_duplicates, v_has_new, v_gone, v_places, v_ticket_ids,
-    v_text_hashes, v_fit, v_have_repeats, v_rejected_lines, v_reasons
+    array_agg(j.kind) filter (where j.kind <> all (c_kinds)),
+    coalesce(
+      array_agg(j.line) filter (where (j.kind = 'ticket' and not j.is_known) <> p_is_first), '{}'
+    ),
+    array_agg(j.ticket_id) filter (where j.kind = 'ticket' and j.is_known and j.fits),
+    coalesce(
+      array_agg(j.line) filter (where j.kind = 'ticket' and j.is_known and not j.fits), '{}'
+    ),
+    array_agg(j.ticket_id) filter (where j.kind = 'ticket' and j.is_known and j.has_repeats),
+    array_agg(j.ticket_id) filter (where j.has_repeats and not j.is_known)
+  into v_judged, v_alarms, v_sentinels, v_duplicates, v_rejected_lines, v_reasons, v_lines,
+    v_fitting_ids, v_unlike_lines, v_repeated_ids, v_gone
   from tickets._judge_staged(
     p_dataset, p_source_key, p_exported_at, c_is_whole, p_is_snapshot, p_is_first, p_repeated,
     p_last_lines
@@ -5031,20 +5074,28 @@ begin
     join tickets.staging as s
       on s.dataset = p_dataset and s.source_key = p_source_key and s.line = j.line
   ),
+  staged as materialized (
+    -- As they are to be, those whose text does not fit.
+    select n.*
+    from tickets._staged_tickets(
+      p_dataset, p_source_key, p_extra_columns, p_is_partial, p_is_careful,
+      p_lines => v_unlike_lines, p_all_but => false
+    ) as n
+    where v_unlike_lines <> '{}'
+  ),
   looked_up as (
     -- What is known of the tickets that are here. What a snapshot repeated counts with the other
     -- repeats, or, where the ticket has changed since, as what came before.
-    select l.ticket_id, l.text_hash, l.exported_at, l.source_key, l.previous, l.repeats,
-      l.has_repeats, l.is_open, l.is_actionable, l.normalized_status, l.raw_status, l.cluster,
-      l.assigned_team, l.owner, l.opened_at, l.closed_at, l.raw,
-      l.fits or (l.raw = l.known_raw and l.source_key is not null) as is_same,
+    select l.ticket_id, l.exported_at, l.source_key, l.previous, l.repeats, l.has_repeats,
+      l.is_open, l.is_actionable, l.normalized_status, l.raw_status, l.cluster, l.assigned_team,
+      l.owner, l.opened_at, l.closed_at, l.is_same,
       -- NULL for a ticket that no file has brought: any file is newer.
       case
         when cardinality(l.repeats) > 0 then l.repeats[cardinality(l.repeats)]
         when l.source_key is not null then (l.exported_at, l.source_key)::tickets.file_version
       end as newest
     from (
-      select j.ticket_id, j.text_hash, j.fits, j.has_repeats, t.exported_at, t.source_key,
+      select j.ticket_id, j.has_repeats, t.exported_at, t.source_key,
         case
           when j.fence < (t.exported_at, t.source_key)::tickets.file_version
             and (
@@ -5065,33 +5116,21 @@ begin
         end as repeats,
         t.is_open, t.is_actionable, t.normalized_status, t.raw_status, t.cluster, t.assigned_team,
         t.owner, coalesce(t.created_at_service, t.first_seen_at) as opened_at, t.closed_at,
-        t.raw as known_raw,
-        -- Where the text does not fit, raw must be built and compared.
-        case
-          when not j.fits then
-            tickets._other_keys(s, p_extra_columns, p_is_partial, t.raw)
-            || tickets._raw(
-              c.ticket_id, c.normalized_status, c.raw_status, c.bucket, c.is_actionable,
-              c.cluster, c.region, c.location_name, c.assigned_team, c.owner, c.sla_status,
-              c.mttr, c.created_at_service, c.scheduled_at, c.closed_at, c.first_seen_at,
-              c.last_seen_at, c.source_created_at, c.source_updated_at, c.latitude, c.longitude,
-              c.service_type, c.is_alarm, c.is_auto_created, c.is_auto_closed
-            )
-        end as raw
+        j.raw is null or (j.raw = t.raw and t.source_key is not null) as is_same
       from (
-        select j.*,
+        select j.*, j.ticket_id = any (v_repeated_ids) as has_repeats,
           case when j.ticket_id = any (v_fence.ticket_ids) then v_fence_version end as fence
-        from unnest(v_places, v_ticket_ids, v_text_hashes, v_fit, v_have_repeats)
-          as j (place, ticket_id, text_hash, fits, has_repeats)
+        from (
+          select k.ticket_id, null::jsonb as raw from unnest(v_fitting_ids) as k (ticket_id)
+          union all
+          select n.ticket_id, n.raw from staged as n
+        ) as j
         offset 0
       ) as j
       join tickets.ticket as t on t.dataset = p_dataset and t.ticket_id = j.ticket_id
       left join tickets.ticket_repeats as r
         on j.has_repeats and r.dataset = p_dataset and r.ticket_id = j.ticket_id
-      left join tickets.staging as s
-        on not j.fits and s.dataset = p_dataset and s.ctid = j.place
-      cross join lateral tickets._clean_row(s, p_is_partial) as c
-      offset 0 -- keeps repeats and raw from being put together once for each place that names them
+      offset 0 -- keeps repeats from being put together once for each place that names them
     ) as l
   ),
   compared as materialized (
@@ -5100,82 +5139,63 @@ begin
       select l.*, coalesce(l.newest > c_version, false) as is_late from looked_up as l
     ) as l
   ),
-  places as materialized (
-    -- Of changed tickets, once for each distinct pair of cluster and location.
-    select p.cluster, coalesce(p.location_name, '') as location_name, p.geom,
-      p.geom::public.geography as geog, p.source
-    from (
-      select array_agg(k.cluster) as clusters, array_agg(k.location_name) as location_names
-      from (
-        select distinct c.raw ->> 'cluster' as cluster,
-          case when c.raw ->> 'cluster' = any (c_located) then c.raw ->> 'location_name' end
-            as location_name
-        from compared as c
-        where c.is_updated
-      ) as k
-    ) as k
-    cross join lateral tickets._places_of(k.clusters, k.location_names) as p
-    where p.source is not null
-  ),
   added as (
     insert into tickets.ticket as t (
-      dataset, ticket_id, raw, text_hash, source_key, exported_at, normalized_status, raw_status,
-      bucket, is_actionable, is_open, cluster, region, location_name, assigned_team, owner,
-      sla_status, mttr, created_at_service, scheduled_at, closed_at, first_seen_at, last_seen_at,
-      source_created_at, source_updated_at, geom, geog, latitude, longitude, geo_source
+      dataset, ticket_id, raw, text_hash, source_key, exported_at, ingested_at, normalized_status,
+      raw_status, bucket, is_actionable, is_open, cluster, region, location_name, assigned_team,
+      owner, sla_status, mttr, created_at_service, scheduled_at, closed_at, first_seen_at,
+      last_seen_at, source_created_at, source_updated_at, geom, geog, latitude, longitude,
+      geo_source
     )
-    select p_dataset, n.ticket_id, n.raw, n.text_hash, p_source_key, p_exported_at,
+    select p_dataset, n.ticket_id, n.raw, n.text_hash, p_source_key, p_exported_at, c_now,
       n.normalized_status, n.raw_status, n.bucket, n.is_actionable, n.is_open, n.cluster, n.region,
       n.location_name, n.assigned_team, n.owner, n.sla_status, n.mttr, n.created_at_service,
       n.scheduled_at, n.closed_at, n.first_seen_at, n.last_seen_at, n.source_created_at,
       n.source_updated_at, n.geom, n.geog, n.latitude, n.longitude, n.geo_source
-    from tickets._new_tickets(
-      p_dataset, p_source_key, p_extra_columns, p_is_partial, p_is_first, p_repeated,
-      p_last_lines, p_is_careful
+    from tickets._staged_tickets(
+      p_dataset, p_source_key, p_extra_columns, p_is_partial, p_is_careful,
+      p_lines => v_lines, p_all_but => p_is_first
     ) as n
-    where v_has_new
+    where p_is_first or v_lines <> '{}'
     returning t.ticket_id, t.is_open, t.is_actionable, t.normalized_status, t.raw_status,
       t.cluster, t.assigned_team, t.owner, t.mttr,
       coalesce(t.created_at_service, t.first_seen_at) as opened_at, t.closed_at
   ),
   changed as (
     update tickets.ticket as t set
-      raw = c.raw,
-      text_hash = c.text_hash,
+      raw = n.raw,
+      text_hash = n.text_hash,
       source_key = p_source_key,
       exported_at = p_exported_at,
-      previous_source_key = (c.replaced).source_key,
-      previous_exported_at = (c.replaced).exported_at,
-      normalized_status = d.normalized_status,
-      raw_status = d.raw_status,
-      bucket = d.bucket,
-      is_actionable = d.is_actionable,
-      is_open = d.is_open,
-      cluster = d.cluster,
-      region = d.region,
-      location_name = d.location_name,
-      assigned_team = d.assigned_team,
-      owner = d.owner,
-      sla_status = d.sla_status,
-      mttr = d.mttr,
-      created_at_service = d.created_at_service,
-      scheduled_at = d.scheduled_at,
-      closed_at = d.closed_at,
-      first_seen_at = d.first_seen_at,
-      last_seen_at = d.last_seen_at,
-      source_created_at = d.source_created_at,
-      source_updated_at = d.source_updated_at,
-      geom = g.geom,
-      geog = coalesce(d.feed_geom::public.geography, p.geog),
-      latitude = public.st_y(g.geom),
-      longitude = public.st_x(g.geom),
-      geo_source = case
-        when d.feed_geom is not null then 'feed'
-        else coalesce(p.source, 'none')
-      end,
-      ingested_at = tickets._now()
+      ingested_at = c_now,
+      previous_source_key = (n.replaced).source_key,
+      previous_exported_at = (n.replaced).exported_at,
+      normalized_status = n.normalized_status,
+      raw_status = n.raw_status,
+      bucket = n.bucket,
+      is_actionable = n.is_actionable,
+      is_open = n.is_open,
+      cluster = n.cluster,
+      region = n.region,
+      location_name = n.location_name,
+      assigned_team = n.assigned_team,
+      owner = n.owner,
+      sla_status = n.sla_status,
+      mttr = n.mttr,
+      created_at_service = n.created_at_service,
+      scheduled_at = n.scheduled_at,
+      closed_at = n.closed_at,
+      first_seen_at = n.first_seen_at,
+      last_seen_at = n.last_seen_at,
+      source_created_at = n.source_created_at,
+      source_updated_at = n.source_updated_at,
+      geom = n.geom,
+      geog = n.geog,
+      latitude = n.latitude,
+      longitude = n.longitude,
+      geo_source = n.geo_source
     from (
-      select c.ticket_id, c.raw, c.text_hash,
+      select n.*,
         -- A file that replaces one of the same name replaces its version, too.
         case
           when c.newest < c_version then c.newest
@@ -5185,15 +5205,11 @@ begin
           else c.previous
         end as replaced
       from compared as c
+      join staged as n on n.ticket_id = c.ticket_id
       where c.is_updated
-    ) as c
-    cross join lateral tickets._derived(c.raw, p_is_careful) as d
-    left join places as p
-      on p.cluster = d.cluster
-      and p.location_name
-        = case when d.cluster = any (c_located) then coalesce(d.location_name, '') else '' end
-    cross join lateral (select coalesce(d.feed_geom, p.geom) as geom) as g
-    where t.dataset = p_dataset and t.ticket_id = c.ticket_id
+      offset 0 -- keeps what it replaced from being told once for each place that names it
+    ) as n
+    where t.dataset = p_dataset and t.ticket_id = n.ticket_id
     returning t.ticket_id, t.is_open, t.is_actionable, t.normalized_status, t.raw_status,
       t.cluster, t.assigned_team, t.owner, t.mttr,
       coalesce(t.created_at_service, t.first_seen_at) as opened_at, t.closed_at
@@ -5276,12 +5292,11 @@ begin
     where not w.is_open
     union all
     -- A version that comes late may show a closure that a reopening has covered up.
-    select p_dataset, c.ticket_id, tickets.eat_ts(c.raw ->> 'closed_at'),
-      tickets._minutes(c.raw ->> 'mttr'), c.raw ->> 'cluster', c.raw ->> 'assigned_team',
-      c.raw ->> 'owner', p_source_key
+    select p_dataset, n.ticket_id, n.closed_at, n.mttr, n.cluster, n.assigned_team, n.owner,
+      p_source_key
     from compared as c
-    where c.is_late and not c.is_same
-      and not tickets._is_open(c.raw ->> 'bucket', c.raw ->> 'closed_at')
+    join staged as n on n.ticket_id = c.ticket_id
+    where c.is_late and not c.is_same and not n.is_open
     order by 2
     on conflict (ticket_id, closed_at, dataset) do nothing
     returning 1
@@ -9060,7 +9075,8 @@ CREATE TABLE tickets.snapshot_fence (
     dataset text NOT NULL,
     exported_at timestamp with time zone NOT NULL,
     source_key text NOT NULL COLLATE pg_catalog."C",
-    ticket_ids text[] NOT NULL COLLATE pg_catalog."C"
+    ticket_ids text[] NOT NULL COLLATE pg_catalog."C",
+    fingerprint bigint
 );
 
 
@@ -9097,6 +9113,13 @@ COMMENT ON COLUMN tickets.snapshot_fence.source_key IS 'Its key in the bucket.';
 --
 
 COMMENT ON COLUMN tickets.snapshot_fence.ticket_ids IS 'The tickets in it.';
+
+
+--
+-- Name: COLUMN snapshot_fence.fingerprint; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.snapshot_fence.fingerprint IS 'Exclusive or of hashes of the tickets: the same, in whatever order they come.';
 
 
 --
@@ -9972,10 +9995,10 @@ REVOKE ALL ON FUNCTION tickets._clean_place(p_location_name text, p_codes text) 
 
 
 --
--- Name: FUNCTION _clean_row(p_row tickets.staging, p_is_partial boolean); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _clean_row(p_row tickets.staging, p_is_partial boolean, p_known_raw jsonb); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boolean, p_known_raw jsonb) FROM PUBLIC;
 
 
 --
@@ -10035,10 +10058,10 @@ REVOKE ALL ON FUNCTION tickets._derive_ticket() FROM PUBLIC;
 
 
 --
--- Name: FUNCTION _derived(p_raw jsonb, p_is_careful boolean); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_is_careful boolean); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._derived(p_raw jsonb, p_is_careful boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_is_careful boolean) FROM PUBLIC;
 
 
 --
@@ -10203,13 +10226,6 @@ REVOKE ALL ON FUNCTION tickets._missing_in_row(p_row tickets.staging) FROM PUBLI
 
 
 --
--- Name: FUNCTION _new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[], p_is_careful boolean); Type: ACL; Schema: tickets; Owner: -
---
-
-REVOKE ALL ON FUNCTION tickets._new_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[], p_is_careful boolean) FROM PUBLIC;
-
-
---
 -- Name: FUNCTION _no_such_place(p_cluster text, p_place text); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -10287,6 +10303,13 @@ REVOKE ALL ON FUNCTION tickets._retry_hint(p_source_key text) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION _rows_on_lines(p_dataset text, p_source_key text, p_is_partial boolean, p_lines bigint[], p_all_but boolean); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._rows_on_lines(p_dataset text, p_source_key text, p_is_partial boolean, p_lines bigint[], p_all_but boolean) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _set_counted_day(p_dataset text); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -10322,10 +10345,17 @@ REVOKE ALL ON FUNCTION tickets._staged_kind(p_row tickets.staging) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION _staged_value(p_text text, p_is_partial boolean); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _staged_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_careful boolean, p_lines bigint[], p_all_but boolean); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._staged_value(p_text text, p_is_partial boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._staged_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_careful boolean, p_lines bigint[], p_all_but boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _staged_value(p_text text, p_is_partial boolean, p_known_raw jsonb, p_key text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._staged_value(p_text text, p_is_partial boolean, p_known_raw jsonb, p_key text) FROM PUBLIC;
 
 
 --

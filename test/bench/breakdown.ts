@@ -17,9 +17,9 @@ export type Breakdown = Record<string, number>;
 // asks. What is not here is `other`, such as the building of indexes after a first load.
 const steps: Record<string, readonly string[]> = {
   dedup: ["_count_lines"],
-  compare: ["_judge_staged", "compared"],
-  build: ["_new_tickets"],
-  write_tickets: ["places", "added", "changed"],
+  compare: ["_judge_staged", "looked_up", "compared"],
+  build: ["_staged_tickets"],
+  write_tickets: ["added", "changed"],
   order_versions: ["come_late", "moved", "repeated", "no_more_repeated"],
   history: ["status_changes", "closed", "tallied", "_count_day", "captured", "breached", "emptied"],
 };

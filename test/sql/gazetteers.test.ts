@@ -79,6 +79,27 @@ test("a ticket that a file moves to another cluster or place stands there", () =
     assert.deepEqual(await standing(client), [null, "none"]);
   }));
 
+test("a file without the columns of a place leaves a ticket that it changes at its place", () =>
+  database.rolledBack(async (client) => {
+    await insertCluster(client, "Ruaka", 36.1);
+    await insertLocation(client, "Ruaka Limuru Rd", "Ruaka", 36.2);
+    await applyFile(client, { key: first, rows: [ruaka] });
+    for (const [minute, header] of [
+      [20, ["ticket_id", "owner"]],
+      [30, ["ticket_id", "location_name", "owner"]],
+      [40, ["ticket_id", "cluster", "owner"]],
+    ] as const) {
+      const row = { ...ruaka, owner: `at ${minute}` };
+      await applyFile(client, {
+        key: changeKey(`2026-06-15T06-${minute}-00`),
+        header: [...header],
+        rows: [row],
+      });
+      assert.equal((await ticketRow(client, "T1")).raw["owner"], row.owner);
+      assert.deepEqual(await standing(client), [36.2, "location"]);
+    }
+  }));
+
 test("a ticket written by hand stands where it should", () =>
   database.rolledBack(async (client) => {
     await insertCluster(client, "Ruaka", 36.1);
