@@ -18,7 +18,7 @@ export type Breakdown = Record<string, number>;
 const steps: Record<string, readonly string[]> = {
   dedup: ["_count_lines"],
   compare: ["_judge_staged", "looked_up", "compared"],
-  build: ["_staged_tickets"],
+  build: ["_staged_tickets", "staged"],
   write_tickets: ["added", "changed"],
   order_versions: ["come_late", "moved", "repeated", "no_more_repeated"],
   history: ["status_changes", "closed", "tallied", "_count_day", "captured", "breached", "emptied"],
