@@ -8,7 +8,7 @@
 
 import { badRows, mingle, noBadRows } from "./samples/bad-rows.ts";
 import { type SampleRow, type Values, contractColumns, layOut } from "./samples/columns.ts";
-import { type Dataset, exportKey, profiles } from "./samples/datasets.ts";
+import { type Dataset, type Profile, exportKey, profiles } from "./samples/datasets.ts";
 import { cleanShape, csvLine, fileBody, fileHeader, messyShape } from "./samples/file.ts";
 import { seededRandom } from "./samples/random.ts";
 import { type Run, type SampleOptions, exportTickets, startRun } from "./samples/run.ts";
@@ -53,7 +53,19 @@ export interface SampleCsvOptions {
   changedShare?: number;
 }
 
+export interface SampleChangesOptions {
+  dataset: Dataset;
+  seed: number;
+  rows: number;
+  /** How many tickets there are already, as `sampleCsv` makes them for the same seed. */
+  known: number;
+  /** Which export this is, from 1, each one 20 minutes after the last. */
+  revision: number;
+}
+
 const chunkLength = 256 * 1024;
+// Its multiples, cut to what is behind the point, keep apart from each other.
+const goldenRatio = (1 + Math.sqrt(5)) / 2;
 
 /**
  * Makes a run of change files, oldest first.
@@ -97,8 +109,22 @@ function exportFile(run: Run, index: number): SampleFile {
  * @returns chunks of about 256 KiB, cut between rows
  */
 export function* sampleCsv(options: SampleCsvOptions): Generator<Buffer> {
+  yield* csvChunks(sampleCsvRows(options));
+}
+
+/**
+ * Makes a clean change file, as the source exports one every 20 minutes: half of its rows change a
+ * ticket that is known, spread over all of these, the others bring the next new ones.
+ *
+ * A file of a later revision takes those that earlier files have brought for known: add them up.
+ */
+export function sampleChanges(options: SampleChangesOptions): Buffer {
+  return Buffer.concat([...csvChunks(sampleChangesRows(options))]);
+}
+
+function* csvChunks(rows: Iterable<Values>): Generator<Buffer> {
   let pending = csvLine(contractColumns);
-  for (const row of sampleCsvRows(options)) {
+  for (const row of rows) {
     pending += csvLine(layOut(row, contractColumns));
     if (pending.length >= chunkLength) {
       yield Buffer.from(pending);
@@ -109,22 +135,49 @@ export function* sampleCsv(options: SampleCsvOptions): Generator<Buffer> {
 }
 
 function* sampleCsvRows(options: SampleCsvOptions): Generator<Values> {
-  const { dataset, rows, revision = 0, changedShare = 0 } = options;
+  const { dataset, seed, rows, revision = 0, changedShare = 0 } = options;
   const profile = profiles[dataset];
-  const firstExport = parseExportTime(defaultFirstExport);
-  const exportTime = (nth: number) => firstExport + nth * defaultEveryMinutes * minute;
   const provenance = provenanceValues(profile, exportTime(revision));
-
   for (let number = 1; number <= rows; number++) {
-    // One generator a ticket: its row depends on nothing before it, so nothing must be remembered.
-    const random = seededRandom(profile.salt ^ (options.seed + Math.imul(number, 0x9e3779b1)));
-    const ticket = meetTicket(profile, number, exportTime(0), random);
     const changes = isInShare(number, changedShare) ? revision : 0;
-    for (let change = 1; change <= changes; change++) {
-      advanceTicket(profile, ticket, exportTime(change), random);
-    }
-    yield { ...ticketValues(ticket, exportTime(changes)), ...provenance };
+    const changedIn = Array.from({ length: changes }, (_, index) => index + 1);
+    yield { ...ticketRow(profile, seed, number, 0, changedIn), ...provenance };
   }
+}
+
+function* sampleChangesRows(options: SampleChangesOptions): Generator<Values> {
+  const { dataset, seed, rows, known, revision } = options;
+  const profile = profiles[dataset];
+  const provenance = provenanceValues(profile, exportTime(revision));
+  const changed = Math.floor(rows / 2);
+  // Far from those of other revisions, whose neighbours a database still has at hand.
+  const offset = (revision * goldenRatio) % 1;
+  for (let nth = 0; nth < changed; nth++) {
+    const number = 1 + Math.floor(((nth + offset) * known) / changed);
+    yield { ...ticketRow(profile, seed, number, 0, [revision]), ...provenance };
+  }
+  for (let number = known + 1; number <= known + rows - changed; number++) {
+    yield { ...ticketRow(profile, seed, number, revision, []), ...provenance };
+  }
+}
+
+/** What an export writes of a ticket that one export met and later ones changed. */
+function ticketRow(
+  profile: Profile,
+  seed: number,
+  number: number,
+  metIn: number,
+  changedIn: readonly number[],
+): ReturnType<typeof ticketValues> {
+  // One generator a ticket: its row depends on nothing before it, so nothing must be remembered.
+  const random = seededRandom(profile.salt ^ (seed + Math.imul(number, 0x9e3779b1)));
+  const ticket = meetTicket(profile, number, exportTime(metIn), random);
+  for (const nth of changedIn) advanceTicket(profile, ticket, exportTime(nth), random);
+  return ticketValues(ticket, exportTime(changedIn.at(-1) ?? metIn));
+}
+
+function exportTime(nth: number): number {
+  return parseExportTime(defaultFirstExport) + nth * defaultEveryMinutes * minute;
 }
 
 /** Spreads the share evenly over the numbers, so that any file has exactly that share. */

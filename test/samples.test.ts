@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { contractColumns, sampleCsv, sampleExports } from "../src/samples.ts";
+import { contractColumns, sampleChanges, sampleCsv, sampleExports } from "../src/samples.ts";
 import type { SampleCsvOptions, SampleFile, SampleOptions } from "../src/samples.ts";
 import { expectedCounts, expectedTickets } from "./harness/model.ts";
 import type { Export } from "./harness/model.ts";
@@ -134,6 +134,17 @@ describe("the big sample file", () => {
     const [before, after] = [bigFile(options), bigFile({ ...options, revision: 1 })];
     assert.equal(movedTickets(before, after), 0);
     assert.notDeepEqual(before.rows, after.rows);
+  });
+
+  test("a change file changes as many of its tickets as it brings new ones", () => {
+    const first = bigFile(options);
+    const { seed, rows: known } = options;
+    const file = { dataset: "inc", seed, rows: 300, known, revision: 1 } as const;
+    const changes = exportOf(file.revision, sampleChanges(file));
+    assert.deepEqual(changes.header, contractColumns);
+    assert.deepEqual(expectedCounts(changes), countsOf({ staged: 300 }));
+    assert.equal(expectedTickets([first, changes]).size, known + 150);
+    assert.equal(movedTickets(first, changes), 300);
   });
 });
 
@@ -375,8 +386,11 @@ function countsOf(counts: { staged: number }): SampleFile["expected"] {
 }
 
 function bigFile(options: SampleCsvOptions): Export {
-  const [header = [], ...rows] = readCsv(Buffer.concat([...sampleCsv(options)]));
-  const revision = options.revision ?? 0;
+  return exportOf(options.revision ?? 0, Buffer.concat([...sampleCsv(options)]));
+}
+
+function exportOf(revision: number, body: Buffer): Export {
+  const [header = [], ...rows] = readCsv(body);
   return { key: `revision ${revision}`, exportedAt: new Date(revision), header, rows };
 }
 

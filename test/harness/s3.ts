@@ -35,6 +35,11 @@ export interface S3Fixture {
   remove(key: string): Promise<void>;
 }
 
+/** One on a server that takes objects in parts: these need never be in memory as a whole. */
+export interface S3Bucket extends S3Fixture {
+  putStream(key: string, chunks: Iterable<Uint8Array>): Promise<string>;
+}
+
 interface S3Server {
   endpoint: string;
   accessKey: string;
@@ -47,7 +52,7 @@ interface S3Server {
  * An empty bucket, gone at the end of `scope`: on the server named by TEST_S3_ENDPOINT, or else
  * on one inside this process.
  */
-export async function startS3(scope: Scope): Promise<S3Fixture> {
+export async function startS3(scope: Scope): Promise<S3Bucket> {
   const { endpoint, accessKey, secretKey, stop } = namedServer() ?? (await startInProcess());
   const bucket = `fleettickets-test-${randomBytes(6).toString("hex")}`;
   const client = new S3Client({
@@ -62,20 +67,19 @@ export async function startS3(scope: Scope): Promise<S3Fixture> {
 
   async function put(key: string, body: string | Uint8Array): Promise<string> {
     const bytes = Buffer.from(body);
-    if (bytes.length > PART_BYTES) return putInParts(key, bytes);
+    if (bytes.length > PART_BYTES) return putStream(key, [bytes]);
     const { ETag } = await client.send(
       new PutObjectCommand({ Bucket: bucket, Key: key, Body: bytes }),
     );
     return etagOf(key, ETag);
   }
 
-  async function putInParts(key: string, bytes: Buffer): Promise<string> {
+  async function putStream(key: string, chunks: Iterable<Uint8Array>): Promise<string> {
     const target = { Bucket: bucket, Key: key };
     const { UploadId } = await client.send(new CreateMultipartUploadCommand(target));
     const Parts: CompletedPart[] = [];
-    for (let start = 0; start < bytes.length; start += PART_BYTES) {
+    for (const Body of partsOf(chunks)) {
       const PartNumber = Parts.length + 1;
-      const Body = bytes.subarray(start, start + PART_BYTES);
       const part = new UploadPartCommand({ ...target, UploadId, PartNumber, Body });
       const { ETag } = await client.send(part);
       Parts.push({ PartNumber, ETag });
@@ -124,7 +128,26 @@ export async function startS3(scope: Scope): Promise<S3Fixture> {
     RUSTFS_ACCESS_KEY: accessKey,
     RUSTFS_SECRET_KEY: secretKey,
   };
-  return { endpoint, bucket, env, client, put, get, keys, remove };
+  return { endpoint, bucket, env, client, put, putStream, get, keys, remove };
+}
+
+/** The same bytes in parts of one size, but for the last. */
+function* partsOf(chunks: Iterable<Uint8Array>): Generator<Buffer> {
+  let part: Uint8Array[] = [];
+  let bytes = 0;
+  for (const chunk of chunks) {
+    for (let start = 0; start < chunk.length;) {
+      const piece = chunk.subarray(start, start + PART_BYTES - bytes);
+      part.push(piece);
+      bytes += piece.length;
+      start += piece.length;
+      if (bytes < PART_BYTES) continue;
+      yield Buffer.concat(part);
+      part = [];
+      bytes = 0;
+    }
+  }
+  if (bytes > 0) yield Buffer.concat(part);
 }
 
 function namedServer(): S3Server | undefined {
