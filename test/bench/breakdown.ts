@@ -13,16 +13,43 @@ import { secondsSince } from "./servers.ts";
 /** Seconds by step. The sum is more than a load takes: bytes are received, gated and copied at once. */
 export type Breakdown = Record<string, number>;
 
-// Which parts of tickets.apply_file make up which step: parts of its statement and functions that it
-// asks. What is not here is `other`, such as the building of indexes after a first load.
+const PLACES = "places of a file";
+
+// Which parts of tickets.apply_file make up which step: parts of its statement, functions that it
+// asks, and indexes that it builds, by their access methods. What is not here is `other`.
 const steps: Record<string, readonly string[]> = {
   dedup: ["_count_lines"],
   compare: ["_judge_staged", "looked_up", "compared"],
   build: ["_staged_tickets", "staged"],
   write_tickets: ["added", "changed"],
+  // To look up where tickets stand; with a change, the entries in these indexes are in write_tickets.
+  geometry: [PLACES, "gist"],
+  other_indexes: ["btree"],
   order_versions: ["come_late", "moved", "repeated", "no_more_repeated"],
   history: ["status_changes", "closed", "tallied", "_count_day", "captured", "breached", "emptied"],
 };
+
+// Tells how long the building of each index took: auto_explain knows nothing of it.
+const timeIndexes = `
+  create function public.time_index() returns event_trigger language plpgsql as $$
+  begin
+    if tg_event = 'ddl_command_start' then
+      perform set_config('bench.began_at', clock_timestamp()::text, true);
+    else
+      raise notice '{"index": "%", "seconds": %}', (
+        select m.amname
+        from pg_event_trigger_ddl_commands() as d
+        join pg_class as c on c.oid = d.objid
+        join pg_am as m on m.oid = c.relam
+      ), extract(epoch from clock_timestamp() - current_setting('bench.began_at')::timestamptz);
+    end if;
+  end;
+  $$;
+  create event trigger time_index_start on ddl_command_start
+    when tag in ('CREATE INDEX') execute function public.time_index();
+  create event trigger time_index_end on ddl_command_end
+    when tag in ('CREATE INDEX') execute function public.time_index();
+`;
 
 /**
  * Loads an object step by step in one session, each step timed. auto_explain times the parts of the
@@ -44,11 +71,12 @@ export async function breakDown(
   const opened = await api.openFile(db, "inc", file.key, header);
   const columns = ["line", ...opened.copy_columns].join(", ");
   const copy = await timed(() => db.copyIn(`${opened.staging_table} (${columns})`, records));
-  const plans: PlanNode[] = [];
+  const parts = new Map<string, number>();
   const onNotice = (notice: { message: string | undefined }) => {
-    plans.push(planOf(notice.message ?? ""));
+    addNotice(notice.message ?? "", parts);
   };
   await client.query(`
+    ${timeIndexes}
     load 'auto_explain';
     set local auto_explain.log_min_duration = 0;
     set local auto_explain.log_analyze = on;
@@ -62,10 +90,9 @@ export async function breakDown(
     api.applyFile(db, file, { ...counts(), header, isSnapshot: true }),
   );
   client.off("notice", onNotice);
+  await client.query("drop function public.time_index cascade");
   const commit = await timed(() => client.query("commit"));
 
-  const parts = new Map<string, number>();
-  for (const plan of plans) addSelfTimes(plan, parts);
   const inSteps = Object.entries(steps).map(
     ([step, names]) => [step, sum(names.map((name) => parts.get(name) ?? 0))] as const,
   );
@@ -84,10 +111,19 @@ interface PlanNode {
   Plans?: PlanNode[];
 }
 
-/** The plan in a message of auto_explain: `duration: 1.2 ms  plan:` and JSON. */
-function planOf(message: string): PlanNode {
-  const { Plan } = JSON.parse(message.slice(message.indexOf("{"))) as { Plan: PlanNode };
-  return Plan;
+/** What a message says that is ours, or auto_explain's: `duration: 1.2 ms  plan:` and JSON. */
+function addNotice(message: string, parts: Map<string, number>): void {
+  const told = JSON.parse(message.slice(message.indexOf("{"))) as
+    { index: string; seconds: number } | { "Query Text": string; Plan: PlanNode };
+  if ("index" in told) {
+    add(parts, told.index, told.seconds);
+  } else if (told["Query Text"].includes("tickets._places_of(")) {
+    // Within the function that puts tickets together, whose time it is part of.
+    add(parts, PLACES, secondsOf(told.Plan));
+    add(parts, "_staged_tickets", -secondsOf(told.Plan));
+  } else {
+    addSelfTimes(told.Plan, parts);
+  }
 }
 
 /**
@@ -106,21 +142,21 @@ function addSelfTimes(root: PlanNode, parts: Map<string, number>): void {
       else whole.set(name, secondsOf(child));
       visit(child, name ?? child["Function Name"] ?? part);
     }
-    add(part, self);
+    add(parts, part, self);
     const scanned = node["CTE Name"];
     if (scanned !== undefined && self > (scans.get(scanned)?.seconds ?? 0)) {
       scans.set(scanned, { part, seconds: self });
     }
   }
 
-  function add(part: string, seconds: number): void {
-    parts.set(part, (parts.get(part) ?? 0) + seconds);
-  }
-
   visit(root, root["Function Name"] ?? "");
   for (const [name, { part, seconds }] of scans) {
-    add(part, -Math.min(seconds, whole.get(name) ?? 0));
+    add(parts, part, -Math.min(seconds, whole.get(name) ?? 0));
   }
+}
+
+function add(parts: Map<string, number>, part: string, seconds: number): void {
+  parts.set(part, (parts.get(part) ?? 0) + seconds);
 }
 
 function secondsOf(node: PlanNode): number {
