@@ -15,7 +15,7 @@ import { postgis } from "@electric-sql/pglite-postgis";
 import { Client } from "pg";
 import { describeRun, runCli } from "./harness/cli.ts";
 import { createEmbeddedDatabase } from "./harness/embedded.ts";
-import { createDatabase, startCluster } from "./harness/postgres.ts";
+import { createDatabase, startCluster, startStandby } from "./harness/postgres.ts";
 import { startS3 } from "./harness/s3.ts";
 
 describe("a test database", () => {
@@ -105,6 +105,22 @@ describe("a cluster of its own", () => {
     await eventually(() => !existsSync(dirname(dataDir)));
     await assert.rejects(clientOf(url), { code: "ECONNREFUSED" });
   });
+});
+
+test("a standby has what its cluster has, and what comes to it, and takes no writes", async (t) => {
+  const cluster = await startCluster({ durable: false });
+  t.after(cluster.stop);
+  const primary = await clientOf(cluster.url);
+  await primary.query("create table public.followed as select 1 as n");
+  const standby = await startStandby(cluster);
+  t.after(standby.stop);
+  const follower = await clientOf(standby.url);
+  t.after(() => follower.end());
+
+  await primary.query("insert into public.followed values (2)");
+  await primary.end();
+  await eventually(async () => (await follower.query("select from followed")).rowCount === 2);
+  await assert.rejects(follower.query("delete from public.followed"), { code: "25006" });
 });
 
 describe("an S3 fixture", () => {
@@ -206,9 +222,9 @@ async function runRunner(file: string): Promise<{ code: number | null; stderr: s
   return { code, stderr };
 }
 
-async function eventually(condition: () => boolean): Promise<void> {
+async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 20_000;
-  while (!condition()) {
+  while (!(await condition())) {
     if (Date.now() > deadline) assert.fail(`not within 20 s: ${String(condition)}`);
     await sleep(50);
   }

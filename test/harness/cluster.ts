@@ -30,12 +30,67 @@ export interface Cluster {
   stop(): Promise<void>;
 }
 
+/** Runs a program of PostgreSQL to its end, as whom the server runs as. */
+type RunProgram = (program: string, args: string[]) => Promise<void>;
+
+interface ClusterOptions {
+  password: string;
+  /** What the server may leave out, or what it is to do. */
+  settings: readonly string[];
+  /** Makes the data; `folder` is for what else it needs. */
+  make: (run: RunProgram, place: { dataDir: string; folder: string }) => Promise<void>;
+}
+
 /**
  * Makes and starts a server. It ends at the latest with this process.
  *
  * @param durable false for a server that need not survive a crash: it is faster
  */
 export async function startCluster({ durable = true } = {}): Promise<Cluster> {
+  const password = randomBytes(16).toString("hex");
+  return startServer({
+    password,
+    settings: durable ? [] : NOT_DURABLE,
+    async make(run, { dataDir, folder }) {
+      const passwordFile = join(folder, "password");
+      await writeFile(passwordFile, password, { mode: 0o600 });
+      await giveAway(passwordFile);
+      await run("initdb", [
+        `--pgdata=${dataDir}`,
+        "--username=postgres",
+        `--pwfile=${passwordFile}`,
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        `--locale=${clusterLocale()}`,
+        "--no-sync",
+      ]);
+    },
+  });
+}
+
+/**
+ * Makes and starts a streaming standby of a server, from a base backup of it: read-only, and with
+ * the same superuser. The server keeps its log for it, in a slot, so stop both or the server alone.
+ */
+export async function startStandby(primary: Cluster): Promise<Cluster> {
+  return startServer({
+    password: new URL(primary.url).password,
+    settings: NOT_DURABLE,
+    make: (run, { dataDir }) =>
+      run("pg_basebackup", [
+        `--pgdata=${dataDir}`,
+        `--dbname=${primary.url}`,
+        "--write-recovery-conf",
+        "--wal-method=stream",
+        "--create-slot",
+        `--slot=standby_${randomBytes(4).toString("hex")}`,
+        "--checkpoint=fast",
+        "--no-sync",
+      ]),
+  });
+}
+
+async function startServer({ password, settings, make }: ClusterOptions): Promise<Cluster> {
   const { binDir } = findPostgres();
   const account = serverAccount();
   // Root's own temporary folder can be closed to the server's account; /tmp never is.
@@ -43,27 +98,20 @@ export async function startCluster({ durable = true } = {}): Promise<Cluster> {
   const folder = await guardedFolder("postgres", { parent, signal: "QUIT" });
   const dataDir = join(folder.path, "data");
   const logFile = join(folder.path, "server.log");
-  const passwordFile = join(folder.path, "password");
-  const password = randomBytes(16).toString("hex");
   const [port] = (await freePorts(1)) as [number];
   const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;
-  const settings = [
+  const allSettings = [
     "listen_addresses=127.0.0.1",
     `port=${port}`,
     // None: in a deep temporary folder its path would be too long for a socket.
     "unix_socket_directories=",
     "max_connections=200",
     "timezone=UTC",
-    ...(durable ? [] : NOT_DURABLE),
+    ...settings,
   ];
 
   await mkdir(dataDir, { mode: 0o700 });
-  await writeFile(passwordFile, password, { mode: 0o600 });
-  if (account) {
-    for (const path of [folder.path, dataDir, passwordFile]) {
-      await chown(path, account.uid, account.gid);
-    }
-  }
+  for (const path of [folder.path, dataDir]) await giveAway(path);
 
   let server: ChildProcess | undefined;
 
@@ -89,25 +137,16 @@ export async function startCluster({ durable = true } = {}): Promise<Cluster> {
     }
   }
 
-  async function initialize(): Promise<void> {
-    const initdb = launch("initdb", [
-      `--pgdata=${dataDir}`,
-      "--username=postgres",
-      `--pwfile=${passwordFile}`,
-      "--auth=scram-sha-256",
-      "--encoding=UTF8",
-      `--locale=${clusterLocale()}`,
-      "--no-sync",
-    ]);
-    const [code] = (await once(initdb, "exit")) as [number | null];
-    if (code !== 0) throw new Error(`initdb failed:\n${await readFile(logFile, "utf8")}`);
+  async function run(program: string, args: string[]): Promise<void> {
+    const [code] = (await once(launch(program, args), "exit")) as [number | null];
+    if (code !== 0) throw new Error(`${program} failed:\n${await readFile(logFile, "utf8")}`);
   }
 
   async function start(): Promise<void> {
     const starting = launch("postgres", [
       "-D",
       dataDir,
-      ...settings.flatMap((setting) => ["-c", setting]),
+      ...allSettings.flatMap((setting) => ["-c", setting]),
     ]);
     server = starting;
     starting.once("exit", () => {
@@ -133,13 +172,19 @@ export async function startCluster({ durable = true } = {}): Promise<Cluster> {
   }
 
   try {
-    await initialize();
+    await make(run, { dataDir, folder: folder.path });
     await start();
   } catch (error) {
     await folder.remove();
     throw error;
   }
   return { url, dataDir, start, kill9, stop: folder.remove };
+}
+
+/** Lets the server's account have what this one has made. */
+async function giveAway(path: string): Promise<void> {
+  const account = serverAccount();
+  if (account) await chown(path, account.uid, account.gid);
 }
 
 /** Whom the server runs as: PostgreSQL refuses to run as root. */

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { Client, Pool, escapeIdentifier } from "pg";
 import type { Scope } from "./scope.ts";
 
-export { type Cluster, startCluster } from "./cluster.ts";
+export { type Cluster, startCluster, startStandby } from "./cluster.ts";
 
 /** A test's own copy of the migrated database. */
 export interface TestDatabase {
