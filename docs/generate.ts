@@ -127,6 +127,7 @@ ${errorTable(ofGate)}
 | code | meaning | exit code |
 |---|---|---|
 | \`22P04\`, \`22021\` | COPY itself finds fault with the file. | ${exitCodes.fileRefused} |
+| \`25006\` | The server is a standby, or the user may only read: name the primary. | ${exitCodes.database} |
 | any other SQLSTATE | PostgreSQL says no; its manual has the list. | ${exitCodes.database} |
 | \`connection\` | There is no connection to the database, or it broke. | ${exitCodes.database} |
 | \`stalled\` | The database gave no answer within a time limit. | ${exitCodes.database} |

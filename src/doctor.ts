@@ -87,6 +87,7 @@ async function examineSession(db: Database): Promise<DatabaseFindings> {
     examineClock("database's clock", exitCodes.database, facts.now),
     await examineRoles(db, facts),
   ];
+  if (facts.is_standby) checks.push(examineStandby());
   if (!facts.has_schema) {
     const cure = "Make it: fleettickets migrate";
     checks.push(failed("schema", exitCodes.database, "there is no schema tickets", cure));
@@ -103,7 +104,11 @@ async function examineSession(db: Database): Promise<DatabaseFindings> {
   if (schema.some(({ status }) => status === "failed")) return { checks, prefixes: [] };
 
   const datasets = await api.freshness(db);
-  checks.push(...(await examineStaging(db, datasets)));
+  checks.push(
+    ...(facts.is_standby
+      ? [skipped("locks, staging", "only the primary has them")]
+      : await examineStaging(db, datasets)),
+  );
   return { checks, prefixes: datasets.map(({ key_prefix }) => key_prefix) };
 }
 
@@ -119,6 +124,15 @@ export function examineVersion({ version, version_number, login }: api.ServerFac
     return warning("database", `PostgreSQL ${version} is newer than this program`, cure);
   }
   return ok("database", `PostgreSQL ${version}, as ${login}`);
+}
+
+function examineStandby(): Check {
+  return failed(
+    "writes",
+    exitCodes.database,
+    "this server is a standby, nothing can be loaded",
+    "Name the primary in DATABASE_URL; a standby is for status, preview and report",
+  );
 }
 
 export function examinePostgis({ postgis_version, postgis_schema }: api.ServerFacts): Check {

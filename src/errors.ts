@@ -141,6 +141,12 @@ function hintFor(sqlState: string): string | undefined {
       "or of fleettickets_reader to preview and report"
     );
   }
+  if (sqlState === "25006") {
+    return (
+      "DATABASE_URL names a standby, or a user who may only read: name the primary. " +
+      "A standby is for status, preview and report"
+    );
+  }
   if (sqlState === "55P03")
     return "Another session holds a lock on a table: end it, then run again";
   return undefined;

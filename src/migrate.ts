@@ -100,7 +100,10 @@ function migrationError(error: unknown): DatabaseError {
     detail,
     hint:
       hint ??
-      "Nothing of the migration at fault is left; mend the cause, then: fleettickets migrate",
+      // A standby: what is said of that leads further.
+      (code === "25006"
+        ? undefined
+        : "Nothing of the migration at fault is left; mend the cause, then: fleettickets migrate"),
     cause: error,
   });
 }

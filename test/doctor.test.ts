@@ -319,6 +319,7 @@ describe("the doctor judges", () => {
     login: "cron",
     is_loader: true,
     has_schema: true,
+    is_standby: false,
     now: new Date(),
   };
 

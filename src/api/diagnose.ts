@@ -48,6 +48,8 @@ export interface ServerFacts {
   login: string;
   is_loader: boolean;
   has_schema: boolean;
+  /** Whether it only follows another server, and takes no writes. */
+  is_standby: boolean;
   now: Date;
 }
 
@@ -63,7 +65,7 @@ export async function serverFacts(db: Database): Promise<ServerFacts> {
          where r.rolname = 'fleettickets_loader' and pg_has_role(r.oid, 'usage')
        ) as is_loader,
        exists (select from pg_namespace as s where s.nspname = 'tickets') as has_schema,
-       clock_timestamp() as now
+       pg_is_in_recovery() as is_standby, clock_timestamp() as now
      from (values ('postgis')) as x (name)
      left join pg_extension as e on e.extname = x.name
      left join pg_namespace as n on n.oid = e.extnamespace`,

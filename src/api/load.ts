@@ -1,4 +1,5 @@
 import { type Database, queryRow } from "../database.ts";
+import { DatabaseError } from "../errors.ts";
 
 // What a run over a dataset calls: public functions of schema `tickets`, whose own comments say what
 // they do (`\sf tickets.apply_file`).
@@ -44,13 +45,21 @@ export interface FileId {
   bytes: number;
 }
 
-/** Takes the dataset's lock for this session. Returns the prefix of the dataset's keys. */
+/**
+ * Takes the dataset's lock for this session. Returns the prefix of the dataset's keys.
+ *
+ * @throws DatabaseError 25006 on a standby: it has a lock of its own, and its ledger is that of the
+ *   primary, so that a run would move objects before it comes to what it cannot write
+ */
 export async function startRun(db: Database, dataset: string): Promise<string> {
-  const { key_prefix } = await queryRow<{ key_prefix: string }>(
+  const { key_prefix, is_standby } = await queryRow<{ key_prefix: string; is_standby: boolean }>(
     db,
-    "select tickets.start_run(p_dataset => $1::text) as key_prefix",
+    `select tickets.start_run(p_dataset => $1::text) as key_prefix,
+       pg_is_in_recovery() as is_standby`,
     [dataset],
   );
+  if (is_standby)
+    throw new DatabaseError("25006", "this server is a standby, nothing can be loaded");
   return key_prefix;
 }
 
