@@ -1561,7 +1561,7 @@ CREATE FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_exporte
 declare
   c_blank constant text := E' \t\r\n';
   v_is_first boolean;
-  v_ticket_ids text[];
+  v_fingerprint bigint;
   v_repeated text[];
   v_last_lines bigint[];
   v_is_careful boolean;
@@ -1590,7 +1590,7 @@ begin
   -- The planner knows nothing of a table that was filled a moment ago.
   execute format('analyze tickets.%I (dataset, source_key, line)', p_dataset || '_staging');
 
-  select k.ticket_ids, k.repeated into v_ticket_ids, v_repeated
+  select k.fingerprint, k.repeated into v_fingerprint, v_repeated
   from tickets._count_lines(p_dataset, p_source_key) as k;
   if v_repeated is not null then
     select array_agg(r.ticket_id), array_agg(r.last_line) into v_repeated, v_last_lines
@@ -1639,7 +1639,7 @@ begin
       -- Anything else on its lines was counted with the tickets.
       case
         when v_result.dropped_alarm + v_result.dropped_sentinel + v_result.rejected = 0
-        then v_ticket_ids
+        then v_fingerprint
       end
     );
   end if;
@@ -2873,31 +2873,53 @@ COMMENT ON FUNCTION tickets._count_day(p_now tickets.counted_days) IS 'What ther
 -- Name: _count_lines(text, text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._count_lines(p_dataset text, p_source_key text, OUT ticket_ids text[], OUT repeated text[]) RETURNS record
-    LANGUAGE sql STABLE
+CREATE FUNCTION tickets._count_lines(p_dataset text, p_source_key text, OUT fingerprint bigint, OUT repeated text[]) RETURNS record
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     SET max_parallel_workers_per_gather TO '0'
     AS $$
-  /*
-    The tickets of a staged file, and those that stand on more than one of its lines, whatever is on
-    them; NULL where there are none.
-  */
-  select array_agg(k.ticket_id), array_agg(k.ticket_id) filter (where k.lines > 1)
+/*
+  What stands on the lines of a staged file, whatever is on them besides a ticket.
+
+  Returns    the fingerprint of its tickets (tickets.snapshot_fence), NULL where one stands on more
+             than one line, or a line has none; the tickets on more than one line, NULL where there
+             are none.
+*/
+declare
+  v_lines bigint;
+  v_hashes bigint;
+begin
+  select count(*), count(distinct k.hash), bit_xor(k.hash) into v_lines, v_hashes, fingerprint
   from (
-    select btrim(s.ticket_id, E' \t\r\n') collate "C" as ticket_id, count(*) as lines
+    select hashtextextended(btrim(s.ticket_id, E' \t\r\n') collate "C", 0) as hash
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_source_key
+    offset 0 -- keeps it from being computed once for each count
+  ) as k;
+  if v_hashes = v_lines then
+    return;
+  end if;
+
+  fingerprint := null;
+  select array_agg(k.ticket_id) into repeated
+  from (
+    select btrim(s.ticket_id, E' \t\r\n') collate "C" as ticket_id
     from tickets.staging as s
     where s.dataset = p_dataset and s.source_key = p_source_key
     group by 1
+    having count(*) > 1
   ) as k;
+end;
 $$;
 
 
 --
--- Name: FUNCTION _count_lines(p_dataset text, p_source_key text, OUT ticket_ids text[], OUT repeated text[]); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _count_lines(p_dataset text, p_source_key text, OUT fingerprint bigint, OUT repeated text[]); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._count_lines(p_dataset text, p_source_key text, OUT ticket_ids text[], OUT repeated text[]) IS 'The tickets of a staged file, and those that stand on more than one of its lines.';
+COMMENT ON FUNCTION tickets._count_lines(p_dataset text, p_source_key text, OUT fingerprint bigint, OUT repeated text[]) IS 'The fingerprint of a staged file''s tickets, and those that stand on more than one line.';
 
 
 --
@@ -3277,10 +3299,10 @@ COMMENT ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) IS 'T
 
 
 --
--- Name: _fence_snapshot(text, tickets.file_version, text[]); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _fence_snapshot(text, tickets.file_version, bigint); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_ticket_ids text[]) RETURNS void
+CREATE FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_fingerprint bigint) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -3289,36 +3311,27 @@ CREATE FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_v
   Remembers which tickets the snapshot just applied carries: it repeats all that it did not change,
   and holds off whatever is older.
 
-  Takes      the snapshot, still staged; its tickets, or NULL where they are to be told from other
-             rows.
+  Takes      the snapshot, still staged; the fingerprint of its tickets where each of its lines is
+             one of them, or else NULL.
   Touches    tickets.snapshot_fence, and tickets.ticket_repeats for tickets that were in the last
              snapshot and are not in this one.
 */
 declare
-  v_ticket_ids text[] := p_ticket_ids;
-  v_fingerprint bigint;
   v_fence tickets.snapshot_fence;
   v_fence_version tickets.file_version;
+  v_ticket_ids text[];
   -- Tickets that were in the last snapshot and are not in this one.
   v_left text[];
 begin
-  if v_ticket_ids is null then
-    select array_agg(distinct btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
-    from tickets.staging as s
-    where s.dataset = p_dataset and s.source_key = p_version.source_key
-      and tickets._staged_kind(s) = 'ticket';
-  end if;
-  select f.* into v_fence from tickets.snapshot_fence as f where f.dataset = p_dataset;
+  select f.dataset, f.exported_at, f.source_key, f.fingerprint
+  into v_fence.dataset, v_fence.exported_at, v_fence.source_key, v_fence.fingerprint
+  from tickets.snapshot_fence as f
+  where f.dataset = p_dataset;
   v_fence_version := (v_fence.exported_at, v_fence.source_key);
-  if v_ticket_ids is null or (v_fence.dataset is not null and v_fence_version > p_version) then
+  if v_fence.dataset is not null and v_fence_version > p_version then
     return;
   end if;
-
-  select bit_xor(hashtextextended(k.ticket_id, 0)) into v_fingerprint
-  from unnest(v_ticket_ids) as k (ticket_id);
-  if v_fence.fingerprint = v_fingerprint
-    and cardinality(v_fence.ticket_ids) = cardinality(v_ticket_ids)
-  then
+  if v_fence.fingerprint = p_fingerprint then
     -- The same tickets, in whatever order.
     update tickets.snapshot_fence as f set
       exported_at = p_version.exported_at,
@@ -3327,10 +3340,26 @@ begin
     return;
   end if;
 
+  if p_fingerprint is not null then
+    select array_agg(btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_version.source_key;
+  else
+    select array_agg(distinct btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_version.source_key
+      and tickets._staged_kind(s) = 'ticket';
+  end if;
+  if v_ticket_ids is null then
+    return;
+  end if;
+
   if v_fence_version < p_version then
     v_left := array(
-      select k.ticket_id from unnest(v_fence.ticket_ids) as k (ticket_id)
-      where k.ticket_id <> all (v_ticket_ids)
+      select k.ticket_id
+      from tickets.snapshot_fence as f
+      cross join unnest(f.ticket_ids) as k (ticket_id)
+      where f.dataset = p_dataset and k.ticket_id <> all (v_ticket_ids)
     );
     insert into tickets.ticket_repeats as r (dataset, ticket_id, repeats)
     select p_dataset, t.ticket_id, array[v_fence_version]
@@ -3344,7 +3373,9 @@ begin
   insert into tickets.snapshot_fence as f (
     dataset, exported_at, source_key, ticket_ids, fingerprint
   )
-  values (p_dataset, p_version.exported_at, p_version.source_key, v_ticket_ids, v_fingerprint)
+  select p_dataset, p_version.exported_at, p_version.source_key, v_ticket_ids,
+    bit_xor(hashtextextended(k.ticket_id, 0))
+  from unnest(v_ticket_ids) as k (ticket_id)
   on conflict (dataset) do update set
     exported_at = excluded.exported_at,
     source_key = excluded.source_key,
@@ -3355,10 +3386,10 @@ $$;
 
 
 --
--- Name: FUNCTION _fence_snapshot(p_dataset text, p_version tickets.file_version, p_ticket_ids text[]); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _fence_snapshot(p_dataset text, p_version tickets.file_version, p_fingerprint bigint); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_ticket_ids text[]) IS 'Remembers which tickets the snapshot just applied carries: it holds off whatever is older.';
+COMMENT ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_fingerprint bigint) IS 'Remembers which tickets the snapshot just applied carries: it holds off whatever is older.';
 
 
 --
@@ -4685,10 +4716,12 @@ CREATE FUNCTION tickets._staged_kind(p_row tickets.staging) RETURNS text
     when p_row.is_alarm <> 'false'
       and lower(btrim(p_row.is_alarm, E' \t\r\n')) in ('true', 't', '1', 'yes') then 'alarm'
     when p_row.ticket_id like '% %' and p_row.ticket_id ~* '^\s*export stopped' then 'sentinel'
-    when coalesce(btrim(p_row.ticket_id, E' \t\r\n'), '') = '' then
+    when tickets._unless_blank(p_row.ticket_id) is null then
       case when tickets._is_sentinel(p_row) then 'sentinel' else 'ticket_id is blank' end
-    when btrim(p_row.ticket_id, E' \t\r\n') = 'ticket_id' then 'header repeated'
-    when btrim(p_row.ticket_id, E' \t\r\n') like any (array[E'%\n%', E'%\r%'])
+    when p_row.ticket_id like '%ticket_id%'
+      and btrim(p_row.ticket_id, E' \t\r\n') = 'ticket_id' then 'header repeated'
+    when p_row.ticket_id like any (array[E'%\n%', E'%\r%'])
+      and btrim(p_row.ticket_id, E' \t\r\n') like any (array[E'%\n%', E'%\r%'])
       then 'line break within ticket_id'
     when octet_length(p_row.ticket_id) > 2000 then 'ticket_id is longer than 2000 bytes'
     else 'ticket'
@@ -5086,7 +5119,7 @@ begin
   looked_up as (
     -- What is known of the tickets that are here. What a snapshot repeated counts with the other
     -- repeats, or, where the ticket has changed since, as what came before.
-    select l.ticket_id, l.exported_at, l.source_key, l.previous, l.repeats, l.has_repeats,
+    select l.ticket_id, l.place, l.exported_at, l.source_key, l.previous, l.repeats, l.has_repeats,
       l.is_open, l.is_actionable, l.normalized_status, l.raw_status, l.cluster, l.assigned_team,
       l.owner, l.opened_at, l.closed_at, l.is_same,
       -- NULL for a ticket that no file has brought: any file is newer.
@@ -5095,7 +5128,7 @@ begin
         when l.source_key is not null then (l.exported_at, l.source_key)::tickets.file_version
       end as newest
     from (
-      select j.ticket_id, j.has_repeats, t.exported_at, t.source_key,
+      select j.ticket_id, t.ctid as place, j.has_repeats, t.exported_at, t.source_key,
         case
           when j.fence < (t.exported_at, t.source_key)::tickets.file_version
             and (
@@ -5195,7 +5228,7 @@ begin
       longitude = n.longitude,
       geo_source = n.geo_source
     from (
-      select n.*,
+      select n.*, c.place,
         -- A file that replaces one of the same name replaces its version, too.
         case
           when c.newest < c_version then c.newest
@@ -5209,7 +5242,7 @@ begin
       where c.is_updated
       offset 0 -- keeps what it replaced from being told once for each place that names it
     ) as n
-    where t.dataset = p_dataset and t.ticket_id = n.ticket_id
+    where t.dataset = p_dataset and t.ctid = n.place and t.ticket_id = n.ticket_id
     returning t.ticket_id, t.is_open, t.is_actionable, t.normalized_status, t.raw_status,
       t.cluster, t.assigned_team, t.owner, t.mttr,
       coalesce(t.created_at_service, t.first_seen_at) as opened_at, t.closed_at
@@ -10030,10 +10063,10 @@ REVOKE ALL ON FUNCTION tickets._count_day(p_now tickets.counted_days) FROM PUBLI
 
 
 --
--- Name: FUNCTION _count_lines(p_dataset text, p_source_key text, OUT ticket_ids text[], OUT repeated text[]); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _count_lines(p_dataset text, p_source_key text, OUT fingerprint bigint, OUT repeated text[]); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._count_lines(p_dataset text, p_source_key text, OUT ticket_ids text[], OUT repeated text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._count_lines(p_dataset text, p_source_key text, OUT fingerprint bigint, OUT repeated text[]) FROM PUBLIC;
 
 
 --
@@ -10100,10 +10133,10 @@ REVOKE ALL ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) FR
 
 
 --
--- Name: FUNCTION _fence_snapshot(p_dataset text, p_version tickets.file_version, p_ticket_ids text[]); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _fence_snapshot(p_dataset text, p_version tickets.file_version, p_fingerprint bigint); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_ticket_ids text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_fingerprint bigint) FROM PUBLIC;
 
 
 --

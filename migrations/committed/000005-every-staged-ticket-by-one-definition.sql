@@ -1,5 +1,5 @@
 --! Previous: sha1:2ebe78a38103c1a72042c964fd0329c00a565c5b
---! Hash: sha1:7ab641769b5d95524fac0e8a4511bee1e240abd6
+--! Hash: sha1:417abe302e487183006843b6a7a5c756e8273538
 --! Message: every staged ticket by one definition
 
 -- What a file brings is put together by tickets._staged_tickets, for new tickets and for those that
@@ -18,6 +18,8 @@ drop function tickets._staged_value(text, boolean);
 drop function tickets._judge_staged(
   text, text, timestamptz, boolean, boolean, boolean, text[], bigint[]
 );
+drop function tickets._count_lines(text, text);
+drop function tickets._fence_snapshot(text, tickets.file_version, text[]);
 
 --! Included functions/tickets._staged_value.sql
 create or replace function tickets._staged_value(
@@ -215,6 +217,89 @@ comment on function tickets._derived(
 ) is
   'What the typed columns of a ticket are, and the point of its own coordinates.';
 --! EndIncluded functions/tickets._derived.sql
+--! Included functions/tickets._staged_kind.sql
+create or replace function tickets._staged_kind(p_row tickets.staging)
+  returns text
+  language sql stable parallel safe
+as $$
+  /*
+    What a staged row is.
+
+    Returns    ticket, alarm, sentinel, or the reason for which it is rejected.
+
+    One expression, so that the planner copies it into the statement. Cheap questions first, of
+    which most rows need no more.
+  */
+  select case
+    when p_row.is_alarm <> 'false'
+      and lower(btrim(p_row.is_alarm, E' \t\r\n')) in ('true', 't', '1', 'yes') then 'alarm'
+    when p_row.ticket_id like '% %' and p_row.ticket_id ~* '^\s*export stopped' then 'sentinel'
+    when tickets._unless_blank(p_row.ticket_id) is null then
+      case when tickets._is_sentinel(p_row) then 'sentinel' else 'ticket_id is blank' end
+    when p_row.ticket_id like '%ticket_id%'
+      and btrim(p_row.ticket_id, E' \t\r\n') = 'ticket_id' then 'header repeated'
+    when p_row.ticket_id like any (array[E'%\n%', E'%\r%'])
+      and btrim(p_row.ticket_id, E' \t\r\n') like any (array[E'%\n%', E'%\r%'])
+      then 'line break within ticket_id'
+    when octet_length(p_row.ticket_id) > 2000 then 'ticket_id is longer than 2000 bytes'
+    else 'ticket'
+  end;
+$$;
+
+comment on function tickets._staged_kind(tickets.staging) is
+  'What a staged row is: ticket, alarm, sentinel, or the reason for which it is rejected.';
+--! EndIncluded functions/tickets._staged_kind.sql
+--! Included functions/tickets._count_lines.sql
+create or replace function tickets._count_lines(
+  p_dataset text,
+  p_source_key text,
+  out fingerprint bigint,
+  out repeated text[]
+)
+  language plpgsql stable
+  set search_path = ''
+  set plan_cache_mode = force_custom_plan
+  set work_mem = '64MB'
+  -- To bring together what several workers have counted costs more than they save.
+  set max_parallel_workers_per_gather = 0
+as $$
+/*
+  What stands on the lines of a staged file, whatever is on them besides a ticket.
+
+  Returns    the fingerprint of its tickets (tickets.snapshot_fence), NULL where one stands on more
+             than one line, or a line has none; the tickets on more than one line, NULL where there
+             are none.
+*/
+declare
+  v_lines bigint;
+  v_hashes bigint;
+begin
+  select count(*), count(distinct k.hash), bit_xor(k.hash) into v_lines, v_hashes, fingerprint
+  from (
+    select hashtextextended(btrim(s.ticket_id, E' \t\r\n') collate "C", 0) as hash
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_source_key
+    offset 0 -- keeps it from being computed once for each count
+  ) as k;
+  if v_hashes = v_lines then
+    return;
+  end if;
+
+  fingerprint := null;
+  select array_agg(k.ticket_id) into repeated
+  from (
+    select btrim(s.ticket_id, E' \t\r\n') collate "C" as ticket_id
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_source_key
+    group by 1
+    having count(*) > 1
+  ) as k;
+end;
+$$;
+
+comment on function tickets._count_lines(text, text) is
+  'The fingerprint of a staged file''s tickets, and those that stand on more than one line.';
+--! EndIncluded functions/tickets._count_lines.sql
 --! Included functions/tickets._rows_on_lines.sql
 create or replace function tickets._rows_on_lines(
   p_dataset text,
@@ -599,7 +684,7 @@ begin
   looked_up as (
     -- What is known of the tickets that are here. What a snapshot repeated counts with the other
     -- repeats, or, where the ticket has changed since, as what came before.
-    select l.ticket_id, l.exported_at, l.source_key, l.previous, l.repeats, l.has_repeats,
+    select l.ticket_id, l.place, l.exported_at, l.source_key, l.previous, l.repeats, l.has_repeats,
       l.is_open, l.is_actionable, l.normalized_status, l.raw_status, l.cluster, l.assigned_team,
       l.owner, l.opened_at, l.closed_at, l.is_same,
       -- NULL for a ticket that no file has brought: any file is newer.
@@ -608,7 +693,7 @@ begin
         when l.source_key is not null then (l.exported_at, l.source_key)::tickets.file_version
       end as newest
     from (
-      select j.ticket_id, j.has_repeats, t.exported_at, t.source_key,
+      select j.ticket_id, t.ctid as place, j.has_repeats, t.exported_at, t.source_key,
         case
           when j.fence < (t.exported_at, t.source_key)::tickets.file_version
             and (
@@ -708,7 +793,7 @@ begin
       longitude = n.longitude,
       geo_source = n.geo_source
     from (
-      select n.*,
+      select n.*, c.place,
         -- A file that replaces one of the same name replaces its version, too.
         case
           when c.newest < c_version then c.newest
@@ -722,7 +807,7 @@ begin
       where c.is_updated
       offset 0 -- keeps what it replaced from being told once for each place that names it
     ) as n
-    where t.dataset = p_dataset and t.ticket_id = n.ticket_id
+    where t.dataset = p_dataset and t.ctid = n.place and t.ticket_id = n.ticket_id
     returning t.ticket_id, t.is_open, t.is_actionable, t.normalized_status, t.raw_status,
       t.cluster, t.assigned_team, t.owner, t.mttr,
       coalesce(t.created_at_service, t.first_seen_at) as opened_at, t.closed_at
@@ -870,7 +955,7 @@ comment on function tickets._write_tickets(
 create or replace function tickets._fence_snapshot(
   p_dataset text,
   p_version tickets.file_version,
-  p_ticket_ids text[]
+  p_fingerprint bigint
 )
   returns void
   language plpgsql volatile
@@ -881,36 +966,27 @@ as $$
   Remembers which tickets the snapshot just applied carries: it repeats all that it did not change,
   and holds off whatever is older.
 
-  Takes      the snapshot, still staged; its tickets, or NULL where they are to be told from other
-             rows.
+  Takes      the snapshot, still staged; the fingerprint of its tickets where each of its lines is
+             one of them, or else NULL.
   Touches    tickets.snapshot_fence, and tickets.ticket_repeats for tickets that were in the last
              snapshot and are not in this one.
 */
 declare
-  v_ticket_ids text[] := p_ticket_ids;
-  v_fingerprint bigint;
   v_fence tickets.snapshot_fence;
   v_fence_version tickets.file_version;
+  v_ticket_ids text[];
   -- Tickets that were in the last snapshot and are not in this one.
   v_left text[];
 begin
-  if v_ticket_ids is null then
-    select array_agg(distinct btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
-    from tickets.staging as s
-    where s.dataset = p_dataset and s.source_key = p_version.source_key
-      and tickets._staged_kind(s) = 'ticket';
-  end if;
-  select f.* into v_fence from tickets.snapshot_fence as f where f.dataset = p_dataset;
+  select f.dataset, f.exported_at, f.source_key, f.fingerprint
+  into v_fence.dataset, v_fence.exported_at, v_fence.source_key, v_fence.fingerprint
+  from tickets.snapshot_fence as f
+  where f.dataset = p_dataset;
   v_fence_version := (v_fence.exported_at, v_fence.source_key);
-  if v_ticket_ids is null or (v_fence.dataset is not null and v_fence_version > p_version) then
+  if v_fence.dataset is not null and v_fence_version > p_version then
     return;
   end if;
-
-  select bit_xor(hashtextextended(k.ticket_id, 0)) into v_fingerprint
-  from unnest(v_ticket_ids) as k (ticket_id);
-  if v_fence.fingerprint = v_fingerprint
-    and cardinality(v_fence.ticket_ids) = cardinality(v_ticket_ids)
-  then
+  if v_fence.fingerprint = p_fingerprint then
     -- The same tickets, in whatever order.
     update tickets.snapshot_fence as f set
       exported_at = p_version.exported_at,
@@ -919,10 +995,26 @@ begin
     return;
   end if;
 
+  if p_fingerprint is not null then
+    select array_agg(btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_version.source_key;
+  else
+    select array_agg(distinct btrim(s.ticket_id, E' \t\r\n') collate "C") into v_ticket_ids
+    from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_version.source_key
+      and tickets._staged_kind(s) = 'ticket';
+  end if;
+  if v_ticket_ids is null then
+    return;
+  end if;
+
   if v_fence_version < p_version then
     v_left := array(
-      select k.ticket_id from unnest(v_fence.ticket_ids) as k (ticket_id)
-      where k.ticket_id <> all (v_ticket_ids)
+      select k.ticket_id
+      from tickets.snapshot_fence as f
+      cross join unnest(f.ticket_ids) as k (ticket_id)
+      where f.dataset = p_dataset and k.ticket_id <> all (v_ticket_ids)
     );
     insert into tickets.ticket_repeats as r (dataset, ticket_id, repeats)
     select p_dataset, t.ticket_id, array[v_fence_version]
@@ -936,7 +1028,9 @@ begin
   insert into tickets.snapshot_fence as f (
     dataset, exported_at, source_key, ticket_ids, fingerprint
   )
-  values (p_dataset, p_version.exported_at, p_version.source_key, v_ticket_ids, v_fingerprint)
+  select p_dataset, p_version.exported_at, p_version.source_key, v_ticket_ids,
+    bit_xor(hashtextextended(k.ticket_id, 0))
+  from unnest(v_ticket_ids) as k (ticket_id)
   on conflict (dataset) do update set
     exported_at = excluded.exported_at,
     source_key = excluded.source_key,
@@ -945,9 +1039,148 @@ begin
 end;
 $$;
 
-comment on function tickets._fence_snapshot(text, tickets.file_version, text[]) is
+comment on function tickets._fence_snapshot(text, tickets.file_version, bigint) is
   'Remembers which tickets the snapshot just applied carries: it holds off whatever is older.';
 --! EndIncluded functions/tickets._fence_snapshot.sql
+--! Included functions/tickets._apply_file.sql
+create or replace function tickets._apply_file(
+  p_dataset text,
+  p_source_key text,
+  p_exported_at timestamptz,
+  p_staged bigint,
+  p_extra_columns text[] default '{}',
+  p_missing_columns text[] default '{}',
+  p_dropped_lines integer default 0,
+  p_is_snapshot boolean default false,
+  p_first_line bigint default null
+)
+  returns tickets.applied_file
+  language plpgsql volatile
+  set search_path = ''
+  set plan_cache_mode = force_custom_plan
+  -- What the planner is to know of staging is told by a few rows.
+  set default_statistics_target = 10
+as $$
+/*
+  Brings the staged rows of one file into tickets.ticket, with all that hangs on it: rejected rows,
+  their places, the order of versions, closure and status events, the day's snapshot.
+
+  Takes      the file by its key, and its export time; how many rows are staged of it; the names
+             behind the spare columns; contract columns that the file lacks (tickets keep their last
+             value of them); how many bare EXPORT STOPPED lines were dropped before staging; whether
+             it is a full snapshot; for a file staged by hand, which has no lines but an order, the
+             first of them.
+  Returns    the counts of the file.
+  Raises     TK021 too many rows rejected, TK022 a line break within a ticket_id.
+  Touches    everything but staging and the ledger, which are the caller's. The caller has the lock.
+
+  How versions are ordered. A file's place in time is (exported_at, source_key); within a file the
+  last line of a ticket counts. A ticket says what its newest version says. Its source_key is the
+  first file of the unbroken run of versions that say so, tickets.ticket_repeats has the others of
+  that run, and previous_source_key is the version right before it. A file that comes late only
+  moves these borders, so that any order of files ends in the same row. What the newest snapshot
+  repeated is not in ticket_repeats, but all of it in one row of tickets.snapshot_fence.
+
+  What has the shape of a timestamp is cast without a closer look, which costs a third of one. Where
+  that fails, because one of these texts is none, all is done once more with care.
+*/
+declare
+  c_blank constant text := E' \t\r\n';
+  v_is_first boolean;
+  v_fingerprint bigint;
+  v_repeated text[];
+  v_last_lines bigint[];
+  v_is_careful boolean;
+  v_result tickets.applied_file;
+begin
+  delete from tickets.rejected_rows as r
+  where r.dataset = p_dataset and r.source_key = p_source_key;
+
+  -- The statement does for all its tickets at once what triggers would do for each: it derives
+  -- their columns, asks the gazetteers, and records closures.
+  perform tickets._lock_tickets(p_dataset, p_to_apply => true),
+    tickets._lock_gazetteers(p_to_change => false),
+    tickets._spare_triggers(true);
+  -- What the file changes counts from here on.
+  perform tickets._catch_up(p_dataset);
+
+  v_is_first := not exists (select from tickets.ticket as t where t.dataset = p_dataset);
+  if v_is_first then
+    perform tickets._set_counted_day(p_dataset);
+  end if;
+  -- Below some thousand rows, dropping and creating takes longer.
+  if v_is_first and p_staged >= 1000 then
+    perform tickets._drop_ticket_indexes(p_dataset);
+  end if;
+
+  -- The planner knows nothing of a table that was filled a moment ago.
+  execute format('analyze tickets.%I (dataset, source_key, line)', p_dataset || '_staging');
+
+  select k.fingerprint, k.repeated into v_fingerprint, v_repeated
+  from tickets._count_lines(p_dataset, p_source_key) as k;
+  if v_repeated is not null then
+    select array_agg(r.ticket_id), array_agg(r.last_line) into v_repeated, v_last_lines
+    from (
+      select btrim(s.ticket_id, c_blank) collate "C" as ticket_id, max(s.line) as last_line
+      from tickets.staging as s
+      where s.dataset = p_dataset and s.source_key = p_source_key
+        and btrim(s.ticket_id, c_blank) collate "C" = any (v_repeated)
+        and tickets._staged_kind(s) = 'ticket'
+      group by 1
+    ) as r;
+  end if;
+
+  foreach v_is_careful in array array[false, true] loop
+    begin
+      v_result := tickets._write_tickets(
+        p_dataset => p_dataset,
+        p_source_key => p_source_key,
+        p_exported_at => p_exported_at,
+        p_staged => p_staged,
+        p_extra_columns => p_extra_columns,
+        p_is_partial => p_missing_columns <> '{}',
+        p_dropped_lines => p_dropped_lines,
+        p_is_snapshot => p_is_snapshot,
+        p_first_line => p_first_line,
+        p_repeated => v_repeated,
+        p_last_lines => v_last_lines,
+        p_is_first => v_is_first,
+        p_is_careful => v_is_careful
+      );
+      exit;
+    exception
+      when data_exception then
+        if v_is_careful then
+          raise;
+        end if;
+    end;
+  end loop;
+
+  if v_is_first then
+    perform tickets._index_tickets(p_dataset);
+  end if;
+  if p_is_snapshot then
+    perform tickets._fence_snapshot(
+      p_dataset, (p_exported_at, p_source_key),
+      -- Anything else on its lines was counted with the tickets.
+      case
+        when v_result.dropped_alarm + v_result.dropped_sentinel + v_result.rejected = 0
+        then v_fingerprint
+      end
+    );
+  end if;
+  perform tickets._spare_triggers(false);
+  perform tickets._check_rejected(v_result);
+  perform tickets._capture_day(p_dataset, p_in_full => false);
+  return v_result;
+end;
+$$;
+
+comment on function tickets._apply_file(
+  text, text, timestamptz, bigint, text[], text[], integer, boolean, bigint
+) is
+  'Brings the staged rows of one file into tickets.ticket with its history, and counts them.';
+--! EndIncluded functions/tickets._apply_file.sql
 --! Included functions/tickets._derive_ticket.sql
 create or replace function tickets._derive_ticket()
   returns trigger
