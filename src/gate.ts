@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { RefusedFile } from "./errors.ts";
+import { collectGarbage } from "./garbage.ts";
 import { createScanner } from "./scanner.ts";
 
 // COPY lets damaged files through without a word: quotes that fuse rows, a lone `\.` that ends the
@@ -19,6 +20,10 @@ export interface GatedFile {
 
 // Enough to hold the longest header there is room for.
 const MAX_HEADER_BYTES = 1024 * 1024;
+
+// Chunks leave garbage behind in V8's old space, 25 KiB for each MiB. Left to itself, V8 lets it lie
+// until there is a lot of it: with a file of 2 GiB, 161 MiB were resident, so collected 132.
+const BYTES_BETWEEN_COLLECTIONS = 256 * 1024 * 1024;
 
 const SPACE = 0x20;
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
@@ -100,8 +105,13 @@ async function* counted(
   onEnd: (bytes: number) => void,
 ): AsyncGenerator<Buffer, void, undefined> {
   let bytes = 0;
+  let nextCollection = BYTES_BETWEEN_COLLECTIONS;
   for await (const chunk of source) {
     bytes += chunk.length;
+    if (bytes >= nextCollection) {
+      collectGarbage();
+      nextCollection += BYTES_BETWEEN_COLLECTIONS;
+    }
     yield chunk;
   }
   onEnd(bytes);

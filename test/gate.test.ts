@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { PerformanceObserver, constants } from "node:perf_hooks";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { from as copyFrom } from "pg-copy-streams";
@@ -579,3 +581,26 @@ function strictVerdict(body: Buffer): Passage | undefined {
 function raise(error: Error): never {
   throw error;
 }
+
+test("garbage of a large file is collected while it goes by, not when there is much of it", async () => {
+  let forced = 0;
+  const observer = new PerformanceObserver((list) => {
+    const collections = list.getEntries() as unknown as { detail: { flags: number } }[];
+    for (const { detail } of collections) {
+      if ((detail.flags & constants.NODE_PERFORMANCE_GC_FLAGS_FORCED) !== 0) forced++;
+    }
+  });
+  observer.observe({ entryTypes: ["gc"] });
+  const chunk = Buffer.from(`T1,${"a".repeat(1020)}\n`.repeat(1024));
+  function* chunks() {
+    yield Buffer.from("ticket_id,owner\n");
+    for (let n = 0; n < 600; n++) yield chunk;
+  }
+  const { records } = await openGate(Readable.from(chunks(), { objectMode: true }));
+  for await (const record of records) assert.ok(record.length > 0);
+  // Node tells of them some moments later.
+  const deadline = Date.now() + 10_000;
+  while (forced < 2 && Date.now() < deadline) await sleep(10);
+  observer.disconnect();
+  assert.equal(forced, 2);
+});
