@@ -171,7 +171,7 @@ async function repetition(scope: Scope, files: Files): Promise<Repetition> {
   /** The median of several runs with nothing new: one of them is short. */
   async function noopSeconds(): Promise<number> {
     const runs = [await load([]), await load([]), await load([])];
-    return spreadOf(runs.map(({ seconds }) => seconds)).median;
+    return median(runs.map(({ seconds }) => seconds));
   }
 
   await client.query(
