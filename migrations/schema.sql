@@ -3025,7 +3025,7 @@ begin
     r.normalized_status, r.raw_status, r.bucket, r.is_actionable, r.cluster, r.region,
     r.location_name, r.assigned_team, r.owner, r.sla_status, r.mttr, r.created_at_service,
     r.scheduled_at, r.closed_at, r.first_seen_at, r.last_seen_at, r.source_created_at,
-    r.source_updated_at, r.latitude, r.longitude, p_is_careful => true
+    r.source_updated_at, r.latitude, r.longitude
   ) as d;
 
   select p.geom, p.source into v_place
@@ -3074,20 +3074,20 @@ COMMENT ON FUNCTION tickets._derive_ticket() IS 'Trigger: the columns of a ticke
 
 
 --
--- Name: _derived(text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _derived(text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, timestamp without time zone, timestamp without time zone, timestamp without time zone, timestamp without time zone, timestamp without time zone, timestamp without time zone, timestamp without time zone); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_is_careful boolean) RETURNS TABLE(normalized_status text, raw_status text, bucket text, is_actionable boolean, is_open boolean, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr integer, created_at_service timestamp with time zone, scheduled_at timestamp with time zone, closed_at timestamp with time zone, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, source_created_at timestamp with time zone, source_updated_at timestamp with time zone, feed_geom public.geometry)
+CREATE FUNCTION tickets._derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_created_at_service_cast timestamp without time zone DEFAULT NULL::timestamp without time zone, p_scheduled_at_cast timestamp without time zone DEFAULT NULL::timestamp without time zone, p_closed_at_cast timestamp without time zone DEFAULT NULL::timestamp without time zone, p_first_seen_at_cast timestamp without time zone DEFAULT NULL::timestamp without time zone, p_last_seen_at_cast timestamp without time zone DEFAULT NULL::timestamp without time zone, p_source_created_at_cast timestamp without time zone DEFAULT NULL::timestamp without time zone, p_source_updated_at_cast timestamp without time zone DEFAULT NULL::timestamp without time zone) RETURNS TABLE(normalized_status text, raw_status text, bucket text, is_actionable boolean, is_open boolean, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr integer, created_at_service timestamp with time zone, scheduled_at timestamp with time zone, closed_at timestamp with time zone, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, source_created_at timestamp with time zone, source_updated_at timestamp with time zone, feed_geom public.geometry)
     LANGUAGE sql STABLE ROWS 1 PARALLEL SAFE
     AS $$
   /*
     What the typed columns of a ticket are, and the point of its own coordinates, for one ticket as
     for many.
 
-    Takes      what its raw says; whether to cast with care, as tickets._instant. Columns, not
-               expressions: some are named more than once, and the planner copies this into the
-               statement.
-    Raises     nothing with care: what does not cast is NULL.
+    Takes      what its raw says; what tickets._wall_time says of its timestamps, which spares a
+               look at each of many. Columns, not expressions: some are named more than once, and
+               the planner copies this into the statement.
+    Raises     nothing: what does not cast is NULL.
 
     No `set search_path`, so that the planner takes it apart; no `offset 0`, so that parallel
     workers can do it.
@@ -3095,13 +3095,13 @@ CREATE FUNCTION tickets._derived(p_normalized_status text, p_raw_status text, p_
   select p_normalized_status, p_raw_status, p_bucket, tickets._boolean(p_is_actionable),
     tickets._is_open(p_bucket, p_closed_at), p_cluster, p_region, p_location_name, p_assigned_team,
     p_owner, p_sla_status, tickets._minutes(p_mttr),
-    tickets._instant(p_created_at_service, p_is_careful),
-    tickets._instant(p_scheduled_at, p_is_careful),
-    tickets._instant(p_closed_at, p_is_careful),
-    tickets._instant(p_first_seen_at, p_is_careful),
-    tickets._instant(p_last_seen_at, p_is_careful),
-    tickets._instant(p_source_created_at, p_is_careful),
-    tickets._instant(p_source_updated_at, p_is_careful),
+    tickets._instant(p_created_at_service, p_created_at_service_cast),
+    tickets._instant(p_scheduled_at, p_scheduled_at_cast),
+    tickets._instant(p_closed_at, p_closed_at_cast),
+    tickets._instant(p_first_seen_at, p_first_seen_at_cast),
+    tickets._instant(p_last_seen_at, p_last_seen_at_cast),
+    tickets._instant(p_source_created_at, p_source_created_at_cast),
+    tickets._instant(p_source_updated_at, p_source_updated_at_cast),
     case
       when p_latitude is not null then tickets._feed_point(p_latitude, p_longitude)
     end;
@@ -3109,10 +3109,10 @@ $$;
 
 
 --
--- Name: FUNCTION _derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_is_careful boolean); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_created_at_service_cast timestamp without time zone, p_scheduled_at_cast timestamp without time zone, p_closed_at_cast timestamp without time zone, p_first_seen_at_cast timestamp without time zone, p_last_seen_at_cast timestamp without time zone, p_source_created_at_cast timestamp without time zone, p_source_updated_at_cast timestamp without time zone); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_is_careful boolean) IS 'What the typed columns of a ticket are, and the point of its own coordinates.';
+COMMENT ON FUNCTION tickets._derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_created_at_service_cast timestamp without time zone, p_scheduled_at_cast timestamp without time zone, p_closed_at_cast timestamp without time zone, p_first_seen_at_cast timestamp without time zone, p_last_seen_at_cast timestamp without time zone, p_source_created_at_cast timestamp without time zone, p_source_updated_at_cast timestamp without time zone) IS 'What the typed columns of a ticket are, and the point of its own coordinates.';
 
 
 --
@@ -3374,8 +3374,13 @@ begin
     dataset, exported_at, source_key, ticket_ids, fingerprint
   )
   select p_dataset, p_version.exported_at, p_version.source_key, v_ticket_ids,
-    bit_xor(hashtextextended(k.ticket_id, 0))
-  from unnest(v_ticket_ids) as k (ticket_id)
+    coalesce(
+      p_fingerprint,
+      (
+        select bit_xor(hashtextextended(k.ticket_id, 0))
+        from unnest(v_ticket_ids) as k (ticket_id)
+      )
+    )
   on conflict (dataset) do update set
     exported_at = excluded.exported_at,
     source_key = excluded.source_key,
@@ -3515,39 +3520,37 @@ COMMENT ON FUNCTION tickets._insert_version(p_run tickets.file_version[], p_prev
 
 
 --
--- Name: _instant(text, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+-- Name: _instant(text, timestamp without time zone); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
-CREATE FUNCTION tickets._instant(p_text text, p_is_careful boolean) RETURNS timestamp with time zone
+CREATE FUNCTION tickets._instant(p_text text, p_wall_time timestamp without time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
   /*
     What tickets.eat_ts says of a text, for many of them in one statement.
 
-    Takes      the text; whether to leave it to tickets.eat_ts. Otherwise a text in the shape of
-               most is cast right away, and counts if it comes out as it went in: `24:00:00` does
-               not.
+    Takes      the text; what tickets._wall_time says of it, which counts if it comes out as the
+               text went in: `24:00:00` does not.
     Returns    the instant, NULL where the text is no timestamp.
-    Raises     22007, 22008 and others of their class unless p_is_careful: the text has the shape of
-               a timestamp and is none. Then ask for all once more with care.
+    Raises     nothing.
 
     The caller has `set timezone = 'Africa/Nairobi'` and `set datestyle = 'ISO, YMD'`. One
-    expression, so that the planner copies it into the statement. It names p_text five times: give
-    it a column, not an expression.
+    expression, so that the planner copies it into the statement. It names both arguments more than
+    once: give it columns, not expressions. That is why casting, which is what takes time, is a
+    function of its own.
   */
   select case
-    when not p_is_careful and p_text like '20__-__-__ __:__:__' and p_text::timestamp::text = p_text
-    then p_text::timestamptz
+    when p_wall_time::text = p_text then p_wall_time::timestamptz
     else tickets.eat_ts(p_text)
   end;
 $$;
 
 
 --
--- Name: FUNCTION _instant(p_text text, p_is_careful boolean); Type: COMMENT; Schema: tickets; Owner: -
+-- Name: FUNCTION _instant(p_text text, p_wall_time timestamp without time zone); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._instant(p_text text, p_is_careful boolean) IS 'What tickets.eat_ts says of a text, for many of them in one statement.';
+COMMENT ON FUNCTION tickets._instant(p_text text, p_wall_time timestamp without time zone) IS 'What tickets.eat_ts says of a text, for many of them in one statement.';
 
 
 --
@@ -3994,8 +3997,10 @@ CREATE FUNCTION tickets._minutes(p_text text) RETURNS integer
                for what no integer can hold.
     Raises     nothing.
   */
-  -- Nested, because only CASE promises not to cast before it has looked.
+  -- First as the export writes it. Nested, because only CASE promises not to cast before it has
+  -- looked.
   select case
+    when p_text ~ '^[0-9]{1,9}$' then p_text::integer
     when btrim(p_text, E' \t\r\n') ~ '^[0-9]{1,40}(\.[0-9]{1,40})?$' then
       case
         when round(btrim(p_text, E' \t\r\n')::numeric) <= 2147483647
@@ -4754,7 +4759,7 @@ CREATE FUNCTION tickets._staged_tickets(p_dataset text, p_source_key text, p_ext
 
   Takes      as tickets._write_tickets; as tickets._rows_on_lines, which rows these are on.
   Returns    a row for each of those.
-  Raises     as tickets._instant.
+  Raises     as tickets._wall_time.
 
   Reads only, in a function of its own and by return query: so the planner may share it out among
   parallel workers. Next to the writing, this is what takes time. A lateral function can be shared
@@ -4814,16 +4819,26 @@ begin
     from (
       select c.*,
         tickets._other_keys(r.staged, p_extra_columns, p_is_partial, r.known_raw) as others,
-        case when c_is_whole then tickets._text_hash(r.staged) end as text_hash
+        case when c_is_whole then tickets._text_hash(r.staged) end as text_hash,
+        tickets._wall_time(c.created_at_service, p_is_careful) as created_at_service_cast,
+        tickets._wall_time(c.scheduled_at, p_is_careful) as scheduled_at_cast,
+        tickets._wall_time(c.closed_at, p_is_careful) as closed_at_cast,
+        tickets._wall_time(c.first_seen_at, p_is_careful) as first_seen_at_cast,
+        tickets._wall_time(c.last_seen_at, p_is_careful) as last_seen_at_cast,
+        tickets._wall_time(c.source_created_at, p_is_careful) as source_created_at_cast,
+        tickets._wall_time(c.source_updated_at, p_is_careful) as source_updated_at_cast
       from tickets._rows_on_lines(p_dataset, p_source_key, p_is_partial, p_lines, p_all_but) as r
       cross join lateral tickets._clean_row(r.staged, p_is_partial, r.known_raw) as c
-      offset bigint '0' -- keeps a value from being cleaned once for each place that names it
+      -- Keeps a value from being cleaned and cast once for each place that names it.
+      offset bigint '0'
     ) as c
     cross join lateral tickets._derived(
       c.normalized_status, c.raw_status, c.bucket, c.is_actionable, c.cluster, c.region,
       c.location_name, c.assigned_team, c.owner, c.sla_status, c.mttr, c.created_at_service,
       c.scheduled_at, c.closed_at, c.first_seen_at, c.last_seen_at, c.source_created_at,
-      c.source_updated_at, c.latitude, c.longitude, p_is_careful
+      c.source_updated_at, c.latitude, c.longitude, c.created_at_service_cast,
+      c.scheduled_at_cast, c.closed_at_cast, c.first_seen_at_cast, c.last_seen_at_cast,
+      c.source_created_at_cast, c.source_updated_at_cast
     ) as d
     offset bigint '0' -- keeps a point from being made once for each place that names it
   ) as t
@@ -4975,6 +4990,39 @@ COMMENT ON FUNCTION tickets._unless_blank(p_text text) IS 'A value of the export
 
 
 --
+-- Name: _wall_time(text, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._wall_time(p_text text, p_is_careful boolean) RETURNS timestamp without time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  /*
+    A text in the shape of most timestamps of the export, cast without a closer look, for many of
+    them in one statement: the first half of tickets._instant.
+
+    Takes      the text; whether all texts are to be looked at closely, which is not done here.
+    Returns    what PostgreSQL takes it for, which need not be what it says: `24:00:00` is the next
+               day. NULL for any other shape, and with care.
+    Raises     22007, 22008 and others of their class: the text has the shape of a timestamp and is
+               none. Then ask for all once more with care.
+
+    The caller has `set datestyle = 'ISO, YMD'`. One expression, so that the planner copies it into
+    the statement.
+  */
+  select case
+    when not p_is_careful and p_text like '20__-__-__ __:__:__' then p_text::timestamp
+  end;
+$$;
+
+
+--
+-- Name: FUNCTION _wall_time(p_text text, p_is_careful boolean); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._wall_time(p_text text, p_is_careful boolean) IS 'A text in the shape of most timestamps of the export, cast without a closer look.';
+
+
+--
 -- Name: _whole_row(tickets.staging, text[]); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -5020,7 +5068,6 @@ CREATE FUNCTION tickets._write_tickets(p_dataset text, p_source_key text, p_expo
     SET random_page_cost TO '1.1'
     SET jit TO 'off'
     SET "TimeZone" TO 'Africa/Nairobi'
-    SET "DateStyle" TO 'ISO, YMD'
     AS $$
 /*
   Writes the tickets of a staged file, with their places, the order of their versions, their closure
@@ -5029,7 +5076,7 @@ CREATE FUNCTION tickets._write_tickets(p_dataset text, p_source_key text, p_expo
 
   Takes      as tickets._apply_file; whether columns of the contract are missing; the tickets that
              stand on more than one line and the last line of each; whether there are no tickets
-             yet; as tickets._instant, whether to cast with care.
+             yet; as tickets._wall_time, whether to cast with care.
   Returns    the counts of the file.
   Raises     22007, 22008 and others of their class unless p_is_careful: a text has the shape of a
              timestamp and is none.
@@ -10091,10 +10138,10 @@ REVOKE ALL ON FUNCTION tickets._derive_ticket() FROM PUBLIC;
 
 
 --
--- Name: FUNCTION _derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_is_careful boolean); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_created_at_service_cast timestamp without time zone, p_scheduled_at_cast timestamp without time zone, p_closed_at_cast timestamp without time zone, p_first_seen_at_cast timestamp without time zone, p_last_seen_at_cast timestamp without time zone, p_source_created_at_cast timestamp without time zone, p_source_updated_at_cast timestamp without time zone); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_is_careful boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._derived(p_normalized_status text, p_raw_status text, p_bucket text, p_is_actionable text, p_cluster text, p_region text, p_location_name text, p_assigned_team text, p_owner text, p_sla_status text, p_mttr text, p_created_at_service text, p_scheduled_at text, p_closed_at text, p_first_seen_at text, p_last_seen_at text, p_source_created_at text, p_source_updated_at text, p_latitude text, p_longitude text, p_created_at_service_cast timestamp without time zone, p_scheduled_at_cast timestamp without time zone, p_closed_at_cast timestamp without time zone, p_first_seen_at_cast timestamp without time zone, p_last_seen_at_cast timestamp without time zone, p_source_created_at_cast timestamp without time zone, p_source_updated_at_cast timestamp without time zone) FROM PUBLIC;
 
 
 --
@@ -10161,10 +10208,10 @@ REVOKE ALL ON FUNCTION tickets._insert_version(p_run tickets.file_version[], p_p
 
 
 --
--- Name: FUNCTION _instant(p_text text, p_is_careful boolean); Type: ACL; Schema: tickets; Owner: -
+-- Name: FUNCTION _instant(p_text text, p_wall_time timestamp without time zone); Type: ACL; Schema: tickets; Owner: -
 --
 
-REVOKE ALL ON FUNCTION tickets._instant(p_text text, p_is_careful boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tickets._instant(p_text text, p_wall_time timestamp without time zone) FROM PUBLIC;
 
 
 --
@@ -10410,6 +10457,13 @@ REVOKE ALL ON FUNCTION tickets._ticket_indexes(p_dataset text) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION tickets._unless_blank(p_text text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _wall_time(p_text text, p_is_careful boolean); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._wall_time(p_text text, p_is_careful boolean) FROM PUBLIC;
 
 
 --

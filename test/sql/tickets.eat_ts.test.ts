@@ -16,7 +16,7 @@ async function eatTs(
 ) {
   const { rows } = await client.query<{ at: Date | null; at_once: Date | null }>(
     `select tickets.eat_ts(t.text) as at,
-       tickets._instant(t.text, p_is_careful => true) as at_once
+       tickets._instant(t.text, null) as at_once
      from unnest($1::text[]) with ordinality as t (text, n) order by t.n`,
     [texts],
   );
@@ -182,7 +182,7 @@ test("without care a text means the same, or fails as the wrong data that it is"
       let quick: Date | null;
       try {
         const answer = await client.query<{ at: Date | null }>(
-          "select tickets._instant($1, p_is_careful => false) as at",
+          "select tickets._instant($1, tickets._wall_time($1, p_is_careful => false)) as at",
           [text],
         );
         quick = answer.rows[0]?.at ?? null;
