@@ -27,7 +27,10 @@ export function findPostgres(): PostgresInstallation {
   return usable;
 }
 
-/** Installs PostgreSQL with PostGIS where we may: as root on a system with apt. */
+/**
+ * Installs PostgreSQL with PostGIS, and plpgsql_check for the test that asks for it, where we may: as
+ * root on a system with apt.
+ */
 export function installPostgresIfMissing(): void {
   if (installedPostgres().some(isUsable)) return;
   if (process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) return;
@@ -39,7 +42,10 @@ export function installPostgresIfMissing(): void {
     return;
   }
   withoutMainCluster(() => {
-    apt("install", "-y", "--no-install-recommends", `postgresql-${major}-postgis-3`);
+    // One after the other: without the second, all but one test can be run.
+    for (const extension of ["postgis-3", "plpgsql-check"]) {
+      apt("install", "-y", "--no-install-recommends", `postgresql-${major}-${extension}`);
+    }
   });
 }
 
