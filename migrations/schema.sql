@@ -117,7 +117,7 @@ COMMENT ON TYPE tickets.file_version IS 'A file''s place in time. Files are orde
 
 CREATE FUNCTION reporting._dashboard(p_dataset text, p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone) RETURNS json
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'Africa/Nairobi'
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '128MB'
@@ -315,13 +315,19 @@ CREATE FUNCTION tickets._now() RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
   /*
-    The one clock of this schema: the start of the transaction, or the instant in the setting
-    `tickets.now`, with which a test stands still in time.
+    The one clock of this schema: the start of the transaction. A test of the owner can stop it with
+    the setting `tickets.now`; in a session of anybody who may not create objects in this schema,
+    the setting has no effect.
 
-    No `set search_path` here: it is asked for every row, as a default, too. So the planner takes it
-    apart, and every name resolves in pg_catalog.
+    No `set search_path` here: it is called for every row, so that the planner must inline it, and
+    every name resolves in pg_catalog.
   */
-  select coalesce(nullif(current_setting('tickets.now', true), '')::timestamptz, now());
+  select case
+    when coalesce(current_setting('tickets.now', true), '') <> ''
+      and has_schema_privilege(session_user, 'tickets', 'create')
+    then current_setting('tickets.now')::timestamptz
+    else now()
+  end;
 $$;
 
 
@@ -329,7 +335,7 @@ $$;
 -- Name: FUNCTION _now(); Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON FUNCTION tickets._now() IS 'The clock of this schema: now(), or the setting tickets.now where a test has frozen time.';
+COMMENT ON FUNCTION tickets._now() IS 'The clock of this schema: now(), or the setting tickets.now in a test of the owner.';
 
 
 
@@ -719,7 +725,11 @@ CREATE VIEW tickets.ticket_sla AS
             make_interval(secs => (EXTRACT(epoch FROM c.sla_target))::double precision) AS target,
             make_interval(secs => ((EXTRACT(epoch FROM c.sla_target) * c.sla_at_risk_share))::double precision) AS at_risk_from
            FROM (tickets.datasets c
-             CROSS JOIN ( SELECT COALESCE((NULLIF(current_setting('tickets.now'::text, true), ''::text))::timestamp with time zone, now()) AS now) n)
+             CROSS JOIN ( SELECT
+                        CASE
+                            WHEN ((COALESCE(current_setting('tickets.now'::text, true), ''::text) <> ''::text) AND has_schema_privilege(SESSION_USER, 'tickets'::text, 'create'::text)) THEN (current_setting('tickets.now'::text))::timestamp with time zone
+                            ELSE now()
+                        END AS now) n)
          OFFSET 0) d ON ((d.dataset = t.dataset)))
      CROSS JOIN LATERAL ( SELECT COALESCE(t.created_at_service, t.first_seen_at) AS opened_at) o);
 
@@ -923,7 +933,7 @@ COMMENT ON FUNCTION reporting._feature(p_ticket tickets.ticket_sla) IS 'A ticket
 
 CREATE FUNCTION reporting._freshness(p_dataset text) RETURNS json
     LANGUAGE sql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     How far a dataset is, of tickets.freshness, for a page to show beside its tickets.
@@ -955,7 +965,7 @@ COMMENT ON FUNCTION reporting._freshness(p_dataset text) IS 'How far a dataset i
 
 CREATE FUNCTION reporting._read_window(p_window text, p_from timestamp with time zone, p_to timestamp with time zone, OUT window_text text, OUT window_from timestamp with time zone, OUT window_to timestamp with time zone) RETURNS record
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'Africa/Nairobi'
     AS $$
 /*
@@ -1024,7 +1034,7 @@ COMMENT ON FUNCTION reporting._read_window(p_window text, p_from timestamp with 
 
 CREATE FUNCTION reporting.fn_backlog(p_dataset text, p_from date, p_to date, p_cluster text DEFAULT NULL::text) RETURNS TABLE(day date, open integer, actionable integer, breached integer, created integer, closed integer)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   The backlog day by day, from the daily snapshots: for a chart over time.
@@ -1090,7 +1100,7 @@ COMMENT ON FUNCTION reporting.fn_backlog(p_dataset text, p_from date, p_to date,
 
 CREATE FUNCTION reporting.fn_crq_dashboard(p_cluster text DEFAULT NULL::text, p_status text DEFAULT NULL::text, p_window text DEFAULT '7d'::text, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS json
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   The live dashboard of CRQ: open tickets as they stand now, those closed in a window, and the
@@ -1123,7 +1133,7 @@ COMMENT ON FUNCTION reporting.fn_crq_dashboard(p_cluster text, p_status text, p_
 
 CREATE FUNCTION reporting.fn_inc_dashboard(p_cluster text DEFAULT NULL::text, p_status text DEFAULT NULL::text, p_window text DEFAULT '7d'::text, p_from timestamp with time zone DEFAULT NULL::timestamp with time zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS json
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   The live dashboard of INC: open tickets as they stand now, those closed in a window, and the
@@ -1156,7 +1166,7 @@ COMMENT ON FUNCTION reporting.fn_inc_dashboard(p_cluster text, p_status text, p_
 
 CREATE FUNCTION reporting.fn_nearest_tickets(p_lat double precision, p_lng double precision, p_limit integer DEFAULT 20, p_dataset text DEFAULT NULL::text) RETURNS TABLE(dataset text, ticket_id text, metres double precision, normalized_status text, raw_status text, cluster text, region text, location_name text, assigned_team text, owner text, opened_at timestamp with time zone, scheduled_at timestamp with time zone, latitude double precision, longitude double precision, geo_source text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 /*
@@ -1237,7 +1247,7 @@ COMMENT ON FUNCTION reporting.fn_nearest_tickets(p_lat double precision, p_lng d
 
 CREATE FUNCTION reporting.fn_team_closures(p_dataset text, p_from timestamp with time zone, p_to timestamp with time zone) RETURNS TABLE(team text, owner text, closures integer, mttr_median_minutes double precision, mttr_p90_minutes double precision, mttr_mean_minutes double precision, last_closed_at timestamp with time zone)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Who closed how many tickets, and how fast, from tickets.closure_events: a ticket that was closed,
@@ -1293,7 +1303,7 @@ COMMENT ON FUNCTION reporting.fn_team_closures(p_dataset text, p_from timestamp 
 
 CREATE FUNCTION reporting.fn_tickets_for_map(p_dataset text DEFAULT NULL::text, p_cluster text DEFAULT NULL::text, p_status text DEFAULT 'open'::text) RETURNS json
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'Africa/Nairobi'
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
@@ -1388,7 +1398,7 @@ COMMENT ON FUNCTION reporting.fn_tickets_for_map(p_dataset text, p_cluster text,
 
 CREATE FUNCTION reporting.tickets_mvt(z integer, x integer, y integer, query_params json DEFAULT '{}'::json) RETURNS bytea
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'Africa/Nairobi'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
@@ -1488,7 +1498,7 @@ COMMENT ON FUNCTION reporting.tickets_mvt(z integer, x integer, y integer, query
 
 CREATE FUNCTION tickets._advance_watermark(p_dataset text, p_source_key text, p_snapshot_etag text DEFAULT NULL::text) RETURNS void
     LANGUAGE sql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     Brings the watermark of a dataset forward to a file, if that is the newest; never back, and not
@@ -1531,7 +1541,7 @@ COMMENT ON FUNCTION tickets._advance_watermark(p_dataset text, p_source_key text
 
 CREATE FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_staged bigint, p_extra_columns text[] DEFAULT '{}'::text[], p_missing_columns text[] DEFAULT '{}'::text[], p_dropped_lines integer DEFAULT 0, p_is_snapshot boolean DEFAULT false, p_first_line bigint DEFAULT NULL::bigint) RETURNS tickets.applied_file
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     SET default_statistics_target TO '10'
     AS $$
@@ -1664,7 +1674,7 @@ COMMENT ON FUNCTION tickets._apply_file(p_dataset text, p_source_key text, p_exp
 
 CREATE FUNCTION tickets._await_files() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Trigger before a ticket is deleted: waits for a file that is being applied, and keeps the next one
@@ -1694,7 +1704,7 @@ COMMENT ON FUNCTION tickets._await_files() IS 'Trigger: waits for a file that is
 
 CREATE FUNCTION tickets._await_gazetteers() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Trigger before a gazetteer changes: waits for those who are placing tickets by it, and keeps the
@@ -1753,7 +1763,7 @@ COMMENT ON FUNCTION tickets._boolean(p_text text) IS 'A flag of the export as a 
 
 CREATE FUNCTION tickets._capture_day(p_dataset text, p_in_full boolean) RETURNS integer
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 /*
@@ -1873,7 +1883,7 @@ COMMENT ON FUNCTION tickets._capture_day(p_dataset text, p_in_full boolean) IS '
 
 CREATE FUNCTION tickets._catch_up(p_dataset text) RETURNS TABLE(closures integer, clusters integer)
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 /*
@@ -1924,7 +1934,7 @@ COMMENT ON FUNCTION tickets._catch_up(p_dataset text) IS 'Brings the history of 
 
 CREATE FUNCTION tickets._check_dataset(p_dataset text) RETURNS void
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Raises     TK001 where there is no such dataset.
@@ -1956,7 +1966,7 @@ COMMENT ON FUNCTION tickets._check_dataset(p_dataset text) IS 'TK001 where there
 
 CREATE FUNCTION tickets._check_rejected(p_result tickets.applied_file) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Refuses a file whose rejected rows say that something is wrong with all of it.
@@ -2112,7 +2122,8 @@ CREATE TABLE tickets.staging (
     extra_29 text,
     extra_30 text,
     extra_31 text,
-    extra_32 text
+    extra_32 text,
+    CONSTRAINT rows_are_staged_by_hand_or_of_the_open_object CHECK ((starts_with(source_key, 'manual:'::text) OR ((source_key <> ''::text) AND (source_key = COALESCE(current_setting('tickets.object_key'::text, true), ''::text)))))
 )
 PARTITION BY LIST (dataset);
 
@@ -2664,7 +2675,7 @@ COMMENT ON FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boole
 
 CREATE FUNCTION tickets._cluster_point(p_cluster text) RETURNS public.geometry
     LANGUAGE sql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     The point of a cluster, also under an alias; NULL where it has none.
@@ -2720,7 +2731,7 @@ COMMENT ON FUNCTION tickets._cluster_points() IS 'The point of every cluster and
 
 CREATE FUNCTION tickets._contract_columns() RETURNS text[]
     LANGUAGE sql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   /*
     The columns that a file should have, in the contract's order: what the staging table has room
@@ -2788,7 +2799,7 @@ COMMENT ON COLUMN tickets.counted_days.breached_before IS 'Open tickets opened b
 
 CREATE FUNCTION tickets._count_day(p_now tickets.counted_days) RETURNS TABLE(cluster text, open bigint, actionable bigint, breached bigint, created bigint, closed bigint)
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'Africa/Nairobi'
     SET plan_cache_mode TO 'force_custom_plan'
     SET jit TO 'off'
@@ -2875,7 +2886,7 @@ COMMENT ON FUNCTION tickets._count_day(p_now tickets.counted_days) IS 'What ther
 
 CREATE FUNCTION tickets._count_lines(p_dataset text, p_source_key text, OUT fingerprint bigint, OUT repeated text[]) RETURNS record
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     SET max_parallel_workers_per_gather TO '0'
@@ -2928,7 +2939,7 @@ COMMENT ON FUNCTION tickets._count_lines(p_dataset text, p_source_key text, OUT 
 
 CREATE FUNCTION tickets._datasets(p_dataset text) RETURNS text[]
     LANGUAGE sql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     The dataset named, or all of them where none is.
@@ -2953,7 +2964,7 @@ COMMENT ON FUNCTION tickets._datasets(p_dataset text) IS 'The dataset named, or 
 
 CREATE FUNCTION tickets._day_now(p_dataset text) RETURNS tickets.counted_days
     LANGUAGE sql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     What a count of the day goes by now: the day in Nairobi, and when an open ticket of the dataset
@@ -2979,7 +2990,7 @@ COMMENT ON FUNCTION tickets._day_now(p_dataset text) IS 'What a count of the day
 
 CREATE FUNCTION tickets._derive_ticket() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Trigger before a ticket is written, by whomever: its columns become what follows from its raw, its
@@ -3121,7 +3132,7 @@ COMMENT ON FUNCTION tickets._derived(p_normalized_status text, p_raw_status text
 
 CREATE FUNCTION tickets._drop_ticket_indexes(p_dataset text) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Drops the indexes of a dataset without tickets, so that its first file is written without them and
@@ -3159,7 +3170,7 @@ COMMENT ON FUNCTION tickets._drop_ticket_indexes(p_dataset text) IS 'Drops the i
 
 CREATE FUNCTION tickets._empty_staging(p_dataset text, p_source_keys text[]) RETURNS bigint
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 /*
@@ -3262,6 +3273,7 @@ COMMENT ON FUNCTION tickets._extra_values(p_row tickets.staging, p_names text[])
 
 CREATE FUNCTION tickets._feed_point(p_latitude text, p_longitude text) RETURNS public.geometry
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 /*
   The point that a ticket's own coordinates name, in degrees (WGS 84).
@@ -3272,7 +3284,7 @@ CREATE FUNCTION tickets._feed_point(p_latitude text, p_longitude text) RETURNS p
 */
 declare
   -- Digits and blanks by name: what \d and \s take in depends on the locale, casts do not follow.
-  c_degrees constant text := '^[ \t\r\n]*[+-]?[0-9]{1,3}(\.[0-9]{1,20})?[ \t\r\n]*$';
+  c_degrees constant text := '^[ \t\r\n]*[+-]?[0-9]{1,3}([.][0-9]{1,20})?[ \t\r\n]*$';
   v_latitude float8;
   v_longitude float8;
 begin
@@ -3304,7 +3316,7 @@ COMMENT ON FUNCTION tickets._feed_point(p_latitude text, p_longitude text) IS 'T
 
 CREATE FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.file_version, p_fingerprint bigint) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 /*
@@ -3403,7 +3415,7 @@ COMMENT ON FUNCTION tickets._fence_snapshot(p_dataset text, p_version tickets.fi
 
 CREATE FUNCTION tickets._follow_gazetteer() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 /*
   Trigger after a gazetteer has changed: its tickets follow, in the same transaction.
@@ -3454,7 +3466,7 @@ COMMENT ON FUNCTION tickets._follow_gazetteer() IS 'Trigger: the tickets of what
 
 CREATE FUNCTION tickets._index_tickets(p_dataset text) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Creates the indexes of a dataset's tickets that are not there.
@@ -3486,7 +3498,7 @@ COMMENT ON FUNCTION tickets._index_tickets(p_dataset text) IS 'Creates the index
 
 CREATE FUNCTION tickets._insert_version(p_run tickets.file_version[], p_previous tickets.file_version, p_version tickets.file_version, p_is_same boolean) RETURNS TABLE(run tickets.file_version[], previous tickets.file_version)
     LANGUAGE sql IMMUTABLE ROWS 1
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     What a version that comes late changes in the order of a ticket's versions. The ticket's content
@@ -3625,13 +3637,13 @@ COMMENT ON FUNCTION tickets._is_open(p_bucket text, p_closed_at text) IS 'Whethe
 
 CREATE FUNCTION tickets._is_sentinel(p_row tickets.staging) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     Whether a row without a ticket_id is the export's EXPORT STOPPED line: its only value says so,
     in whichever column, since a file may have its columns in any order.
   */
-  select count(*) = 1 and bool_and(v.value ~* '^\s*export stopped')
+  select count(*) = 1 and bool_and(v.value ~* '^[[:space:]]*export stopped')
   from jsonb_each_text(tickets._whole_row(p_row, '{}')) as v;
 $$;
 
@@ -3649,7 +3661,7 @@ COMMENT ON FUNCTION tickets._is_sentinel(p_row tickets.staging) IS 'Whether a ro
 
 CREATE FUNCTION tickets._judge_point(p_point public.geometry, p_near public.geometry, p_country_code text) RETURNS text
     LANGUAGE sql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     Whether a geocoder's point is to be believed.
@@ -3683,7 +3695,7 @@ COMMENT ON FUNCTION tickets._judge_point(p_point public.geometry, p_near public.
 
 CREATE FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_is_whole boolean, p_is_snapshot boolean, p_is_first boolean, p_repeated text[], p_last_lines bigint[]) RETURNS TABLE(line bigint, ticket_id text, kind text, is_known boolean, fits boolean, has_repeats boolean)
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     SET jit TO 'off'
@@ -3755,7 +3767,7 @@ COMMENT ON FUNCTION tickets._judge_staged(p_dataset text, p_source_key text, p_e
 
 CREATE FUNCTION tickets._keep_keys(p_raw jsonb, p_keys text[]) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     The part of an object that has the given keys; an empty object where there is none.
@@ -3779,7 +3791,7 @@ COMMENT ON FUNCTION tickets._keep_keys(p_raw jsonb, p_keys text[]) IS 'The part 
 
 CREATE FUNCTION tickets._located_clusters() RETURNS text[]
     LANGUAGE sql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     The clusters that have places with a point. In all others a ticket's point depends on its
@@ -3804,30 +3816,22 @@ COMMENT ON FUNCTION tickets._located_clusters() IS 'The clusters that have place
 
 CREATE FUNCTION tickets._lock_dataset(p_dataset text, p_for_session boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
-  Takes the one lock that loading a dataset needs, without waiting: till the end of the transaction,
+  Takes the one lock that loading a dataset needs, without waiting, until the end of the transaction
   or of the session. A session that has it may take it again.
 
   Raises     TK001 where there is no such dataset, TK002 where another session has the lock.
 */
-declare
-  v_is_locked boolean;
 begin
   perform tickets._check_dataset(p_dataset);
-  if p_for_session then
-    v_is_locked := pg_try_advisory_lock(hashtext('fleettickets'), hashtext(p_dataset));
-  else
-    v_is_locked := pg_try_advisory_xact_lock(hashtext('fleettickets'), hashtext(p_dataset));
-  end if;
-  if not v_is_locked then
+  if not tickets._try_lock('load ' || p_dataset, p_for_session) then
     raise exception using
       errcode = 'TK002',
       message = format('another run is loading %s', p_dataset),
       detail = 'One run a dataset at a time; nothing was changed.',
-      hint = 'Wait for it to end. Who it is: select pid, application_name, query_start '
-        || 'from pg_stat_activity join pg_locks using (pid) where locktype = ''advisory''';
+      hint = 'Wait for it to end. Who it is: select * from tickets.held_locks';
   end if;
 end;
 $$;
@@ -3846,18 +3850,14 @@ COMMENT ON FUNCTION tickets._lock_dataset(p_dataset text, p_for_session boolean)
 
 CREATE FUNCTION tickets._lock_gazetteers(p_to_change boolean) RETURNS void
     LANGUAGE sql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     Keeps what tickets get from the gazetteers true while both change: whoever places tickets shares
-    this lock, whoever changes a gazetteer has it alone, either till the end of the transaction.
+    this lock, whoever changes a gazetteer has it alone, both until the end of the transaction.
     Waits for the others.
   */
-  select case
-    when p_to_change
-    then pg_advisory_xact_lock(hashtext('fleettickets'), hashtext('<gazetteers>'))
-    else pg_advisory_xact_lock_shared(hashtext('fleettickets'), hashtext('<gazetteers>'))
-  end;
+  select tickets._lock_row('gazetteers', p_is_shared => not p_to_change);
 $$;
 
 
@@ -3869,25 +3869,56 @@ COMMENT ON FUNCTION tickets._lock_gazetteers(p_to_change boolean) IS 'Lets those
 
 
 --
+-- Name: _lock_row(text, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._lock_row(p_name text, p_is_shared boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+/*
+  Takes a named lock until the end of the transaction, shared or alone, and waits for it.
+
+  Touches    tickets.locks: the lock is that of its row, which nobody can take who may not write
+             the table.
+*/
+begin
+  if p_is_shared then
+    perform 1 from tickets.locks as l where l.name = p_name for share;
+  else
+    perform 1 from tickets.locks as l where l.name = p_name for update;
+  end if;
+  if not found then
+    insert into tickets.locks (name) values (p_name) on conflict do nothing;
+    perform tickets._lock_row(p_name, p_is_shared);
+  end if;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _lock_row(p_name text, p_is_shared boolean); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._lock_row(p_name text, p_is_shared boolean) IS 'Takes a named lock until the end of the transaction, shared or alone, and waits for it.';
+
+
+--
 -- Name: _lock_tickets(text, boolean); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
 CREATE FUNCTION tickets._lock_tickets(p_dataset text, p_to_apply boolean) RETURNS void
     LANGUAGE sql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     Keeps what applying a file has looked up true until it has written: whoever writes tickets of a
-    dataset by other means shares this lock, whoever applies a file has it alone, either till the
+    dataset by other means shares this lock, whoever applies a file has it alone, both until the
     end of the transaction. Waits for the others.
 
     No lock on the table, because that would wait for VACUUM, too.
   */
-  select case
-    when p_to_apply
-    then pg_advisory_xact_lock(hashtext('fleettickets'), hashtext('<tickets> ' || p_dataset))
-    else pg_advisory_xact_lock_shared(hashtext('fleettickets'), hashtext('<tickets> ' || p_dataset))
-  end;
+  select tickets._lock_row('tickets ' || p_dataset, p_is_shared => not p_to_apply);
 $$;
 
 
@@ -3904,7 +3935,7 @@ COMMENT ON FUNCTION tickets._lock_tickets(p_dataset text, p_to_apply boolean) IS
 
 CREATE FUNCTION tickets._map_header(p_source_key text, p_header text[]) RETURNS TABLE(copy_columns text[], extra_columns text[], missing_columns text[])
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Where the columns of a file go: those of the contract to the staging columns of their name, in
@@ -4001,7 +4032,7 @@ CREATE FUNCTION tickets._minutes(p_text text) RETURNS integer
   -- looked.
   select case
     when p_text ~ '^[0-9]{1,9}$' then p_text::integer
-    when btrim(p_text, E' \t\r\n') ~ '^[0-9]{1,40}(\.[0-9]{1,40})?$' then
+    when btrim(p_text, E' \t\r\n') ~ '^[0-9]{1,40}([.][0-9]{1,40})?$' then
       case
         when round(btrim(p_text, E' \t\r\n')::numeric) <= 2147483647
         then round(btrim(p_text, E' \t\r\n')::numeric)::integer
@@ -4083,7 +4114,7 @@ COMMENT ON FUNCTION tickets._missing_in_row(p_row tickets.staging) IS 'The colum
 
 CREATE FUNCTION tickets._no_such_place(p_cluster text, p_place text) RETURNS void
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Raises     TK052, always: neither a gazetteer nor a ticket has this cluster, or place in it.
@@ -4168,7 +4199,7 @@ COMMENT ON FUNCTION tickets._other_keys(p_row tickets.staging, p_extra_columns t
 
 CREATE FUNCTION tickets._place_codes() RETURNS text
     LANGUAGE sql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     All network codes as one regular expression, for tickets._clean_place. Where there is no code,
@@ -4197,7 +4228,7 @@ COMMENT ON FUNCTION tickets._place_codes() IS 'All network codes as one regular 
 
 CREATE FUNCTION tickets._place_tickets(p_clusters text[] DEFAULT NULL::text[]) RETURNS bigint
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     SET jit TO 'off'
@@ -4243,7 +4274,7 @@ begin
     and t.cluster = p.cluster
     and coalesce(t.location_name, '') = coalesce(p.location_name, '')
     and t.geo_source <> 'feed'
-    -- As text, because with an empty search_path a geometry has no = of its own.
+    -- As text, because the = of a geometry is not in the search_path.
     and (t.geom::text, t.geo_source)
       is distinct from (p.geom::text, coalesce(p.source, 'none'));
   get diagnostics v_moved = row_count;
@@ -4398,7 +4429,7 @@ COMMENT ON FUNCTION tickets._raw(p_ticket_id text, p_normalized_status text, p_r
 
 CREATE FUNCTION tickets._record_file(p_result tickets.applied_file, p_exported_at timestamp with time zone, p_etag text DEFAULT ''::text, p_bytes bigint DEFAULT NULL::bigint, p_extra_columns text[] DEFAULT '{}'::text[], p_missing_columns text[] DEFAULT '{}'::text[]) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Writes an applied file into the ledger.
@@ -4440,7 +4471,9 @@ begin
     missing_columns = excluded.missing_columns,
     export_stopped = excluded.export_stopped,
     applied_at = excluded.applied_at,
+    is_replaced = false,
     archived_at = null;
+  perform tickets._replace_file(p_result.dataset, p_result.source_key, p_etag);
 end;
 $$;
 
@@ -4458,7 +4491,7 @@ COMMENT ON FUNCTION tickets._record_file(p_result tickets.applied_file, p_export
 
 CREATE FUNCTION tickets._refuse_change() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Keeps a table append-only, as a trigger before each statement that would change or remove rows,
@@ -4486,12 +4519,61 @@ COMMENT ON FUNCTION tickets._refuse_change() IS 'Trigger: keeps a table append-o
 
 
 --
+-- Name: _release_lock(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._release_lock(p_name text) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  /*
+    Gives back a named lock that this session has taken for itself. Returns whether it had it.
+  */
+  select coalesce(
+    (select pg_advisory_unlock(l.key) from tickets.locks as l where l.name = p_name), false
+  );
+$$;
+
+
+--
+-- Name: FUNCTION _release_lock(p_name text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._release_lock(p_name text) IS 'Gives back a named lock of this session; returns whether it had it.';
+
+
+--
+-- Name: _replace_file(text, text, text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._replace_file(p_dataset text, p_source_key text, p_etag text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  /*
+    Marks what the ledger says of other contents of an object as replaced by this one: if one of
+    them is put back, it is a new file.
+  */
+  update tickets.ingest_files as f set is_replaced = true
+  where f.dataset = p_dataset and f.source_key = p_source_key and f.etag <> p_etag
+    and not f.is_replaced;
+$$;
+
+
+--
+-- Name: FUNCTION _replace_file(p_dataset text, p_source_key text, p_etag text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._replace_file(p_dataset text, p_source_key text, p_etag text) IS 'Marks what the ledger says of other contents of an object as replaced.';
+
+
+--
 -- Name: _retry_hint(text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
 CREATE FUNCTION tickets._retry_hint(p_source_key text) RETURNS text
     LANGUAGE sql IMMUTABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     What to do about a refused file.
@@ -4553,7 +4635,7 @@ COMMENT ON FUNCTION tickets._rows_on_lines(p_dataset text, p_source_key text, p_
 
 CREATE FUNCTION tickets._set_counted_day(p_dataset text) RETURNS void
     LANGUAGE sql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     Remembers that today's rows of tickets.daily_snapshot are right as of now.
@@ -4580,7 +4662,7 @@ COMMENT ON FUNCTION tickets._set_counted_day(p_dataset text) IS 'Remembers that 
 
 CREATE FUNCTION tickets._shrink_staging(p_dataset text) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 /*
@@ -4621,7 +4703,7 @@ COMMENT ON FUNCTION tickets._shrink_staging(p_dataset text) IS 'Gives back the r
 
 CREATE FUNCTION tickets._spare_triggers(p_are_spared boolean) RETURNS void
     LANGUAGE sql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     Has the triggers of tickets.ticket leave out what this transaction writes, or look at it again:
@@ -4650,7 +4732,7 @@ COMMENT ON FUNCTION tickets._spare_triggers(p_are_spared boolean) IS 'Has the tr
 
 CREATE FUNCTION tickets._staged_files(p_dataset text) RETURNS TABLE(source_key text, exported_at timestamp with time zone, first_line bigint, staged bigint, extra_columns text[], missing_columns text[])
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 /*
@@ -4659,8 +4741,24 @@ CREATE FUNCTION tickets._staged_files(p_dataset text) RETURNS TABLE(source_key t
   Returns    a row a file: its export time, the time in its name or else now; the staging line of
              its first row; how many rows; the spare columns it uses; the contract columns that it
              does not have.
+  Raises     TK024 rows carry a key that does not begin with manual:.
 */
+declare
+  v_source_key text;
 begin
+  select s.source_key into v_source_key
+  from tickets.staging as s
+  where s.dataset = p_dataset and not starts_with(s.source_key, 'manual:')
+  limit 1;
+  if found then
+    raise exception using
+      errcode = 'TK024',
+      message = format('rows staged by hand carry the key %L', left(v_source_key, 100)),
+      detail = 'The key of a file that is staged by hand begins with manual:, others belong to the '
+        || 'objects of the bucket. Nothing was applied.',
+      hint = format('Remove them and stage the file again: delete from tickets.%I where not '
+                    || 'starts_with(source_key, ''manual:'')', p_dataset || '_staging');
+  end if;
   return query
   select f.source_key, coalesce(tickets._exported_at(f.source_key), tickets._now()), f.first_line,
     f.staged,
@@ -4720,7 +4818,8 @@ CREATE FUNCTION tickets._staged_kind(p_row tickets.staging) RETURNS text
   select case
     when p_row.is_alarm <> 'false'
       and lower(btrim(p_row.is_alarm, E' \t\r\n')) in ('true', 't', '1', 'yes') then 'alarm'
-    when p_row.ticket_id like '% %' and p_row.ticket_id ~* '^\s*export stopped' then 'sentinel'
+    when p_row.ticket_id like '% %' and p_row.ticket_id ~* '^[[:space:]]*export stopped'
+      then 'sentinel'
     when tickets._unless_blank(p_row.ticket_id) is null then
       case when tickets._is_sentinel(p_row) then 'sentinel' else 'ticket_id is blank' end
     when p_row.ticket_id like '%ticket_id%'
@@ -4747,7 +4846,7 @@ COMMENT ON FUNCTION tickets._staged_kind(p_row tickets.staging) IS 'What a stage
 
 CREATE FUNCTION tickets._staged_tickets(p_dataset text, p_source_key text, p_extra_columns text[], p_is_partial boolean, p_is_careful boolean, p_lines bigint[], p_all_but boolean) RETURNS TABLE(ticket_id text, raw jsonb, text_hash bigint, normalized_status text, raw_status text, bucket text, is_actionable boolean, is_open boolean, cluster text, region text, location_name text, assigned_team text, owner text, sla_status text, mttr integer, created_at_service timestamp with time zone, scheduled_at timestamp with time zone, closed_at timestamp with time zone, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, source_created_at timestamp with time zone, source_updated_at timestamp with time zone, geom public.geometry, geog public.geography, latitude double precision, longitude double precision, geo_source text)
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     SET jit TO 'off'
@@ -4930,7 +5029,7 @@ COMMENT ON FUNCTION tickets._text_hash(p_row tickets.staging) IS 'A hash of what
 
 CREATE FUNCTION tickets._ticket_indexes(p_dataset text) RETURNS TABLE(name text, definition text)
     LANGUAGE sql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     The indexes of a dataset's partition of tickets.ticket, beside its key: their names, without the
@@ -4962,6 +5061,98 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._ticket_indexes(p_dataset text) IS 'The indexes of a dataset''s partition of tickets.ticket, and the statements that create them.';
+
+
+--
+-- Name: _try_key(bigint, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._try_key(p_key bigint, p_for_session boolean) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  /*
+    Takes the advisory lock with a key without waiting, until the end of the session or of the
+    transaction. Returns whether it was taken.
+  */
+  select case
+    when p_for_session then pg_try_advisory_lock(p_key)
+    else pg_try_advisory_xact_lock(p_key)
+  end;
+$$;
+
+
+--
+-- Name: FUNCTION _try_key(p_key bigint, p_for_session boolean); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._try_key(p_key bigint, p_for_session boolean) IS 'Takes the advisory lock with a key for the session or the transaction, without waiting.';
+
+
+--
+-- Name: _try_lock(text, boolean); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._try_lock(p_name text, p_for_session boolean) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+/*
+  Takes a named lock without waiting, until the end of the transaction or of the session. A session
+  that has it may take it again.
+
+  Returns    whether the lock was taken; false where another session of a loader has it.
+  Touches    tickets.locks.
+
+  The lock is an advisory lock. Everybody with CONNECT can take any advisory lock, and pg_locks
+  shows the keys. So the key stands in a table, and where nobody who may load holds it, a new one
+  replaces it: an outsider who has taken it holds up nobody. The row is locked meanwhile, so that no
+  two sessions use different keys.
+*/
+declare
+  v_key bigint;
+begin
+  select l.key into v_key from tickets.locks as l where l.name = p_name for share skip locked;
+  if not found then
+    -- Of a dataset that was added, or being replaced at this moment.
+    insert into tickets.locks (name) values (p_name) on conflict do nothing;
+    select l.key into v_key from tickets.locks as l where l.name = p_name for share skip locked;
+    if not found then
+      return false;
+    end if;
+  end if;
+  if tickets._try_key(v_key, p_for_session) then
+    return true;
+  end if;
+
+  if exists (
+      select 1
+      from tickets.held_locks as h
+      join pg_stat_activity as a on a.pid = h.pid
+      cross join aclexplode((
+        select coalesce(p.proacl, acldefault('f', p.proowner))
+        from pg_proc as p
+        where p.oid = 'tickets.start_run(text)'::regprocedure
+      )) as x
+      where h.name = p_name and x.grantee <> 0 and pg_has_role(a.usesysid, x.grantee, 'member')
+    )
+    or not exists (
+      select 1 from tickets.locks as l where l.name = p_name for update skip locked
+    )
+  then
+    return false;
+  end if;
+  update tickets.locks as l set key = default where l.name = p_name returning l.key into v_key;
+  return tickets._try_key(v_key, p_for_session);
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _try_lock(p_name text, p_for_session boolean); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._try_lock(p_name text, p_for_session boolean) IS 'Takes a named lock of loaders for the transaction or the session, without waiting.';
 
 
 --
@@ -5028,7 +5219,7 @@ COMMENT ON FUNCTION tickets._wall_time(p_text text, p_is_careful boolean) IS 'A 
 
 CREATE FUNCTION tickets._whole_row(p_row tickets.staging, p_extra_columns text[]) RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   /*
     Everything that a staged row says, to the letter, for a person to look at: all columns of the
@@ -5062,7 +5253,7 @@ COMMENT ON FUNCTION tickets._whole_row(p_row tickets.staging, p_extra_columns te
 
 CREATE FUNCTION tickets._write_tickets(p_dataset text, p_source_key text, p_exported_at timestamp with time zone, p_staged bigint, p_extra_columns text[], p_is_partial boolean, p_dropped_lines integer, p_is_snapshot boolean, p_first_line bigint, p_repeated text[], p_last_lines bigint[], p_is_first boolean, p_is_careful boolean) RETURNS tickets.applied_file
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     SET random_page_cost TO '1.1'
@@ -5441,7 +5632,7 @@ COMMENT ON FUNCTION tickets._write_tickets(p_dataset text, p_source_key text, p_
 
 CREATE FUNCTION tickets.applied_migrations() RETURNS TABLE(hash text, filename text)
     LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     The migrations that this database has seen, in their order: for a program that wants to know
@@ -5466,7 +5657,7 @@ COMMENT ON FUNCTION tickets.applied_migrations() IS 'The migrations that this da
 
 CREATE FUNCTION tickets.apply_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_header text[], p_rows bigint, p_dropped_lines integer DEFAULT 0, p_is_snapshot boolean DEFAULT false) RETURNS tickets.applied_file
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 /*
@@ -5538,12 +5729,12 @@ COMMENT ON FUNCTION tickets.apply_file(p_dataset text, p_source_key text, p_etag
 
 CREATE FUNCTION tickets.apply_staged(p_dataset text DEFAULT NULL::text) RETURNS SETOF tickets.applied_file
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Applies whatever is staged, for a DBA who has staged a file by hand:
 
-    \copy tickets.inc_staging (<the file's columns>) from 'f.csv' with (format csv, header)
+    \copy tickets.inc_staging (<the file's columns>) from 'f.csv' with (format csv, header match)
     select * from tickets.apply_staged();
 
   Each \copy is a file of its own, named manual:<time of staging>, newer than all that was exported
@@ -5556,7 +5747,8 @@ CREATE FUNCTION tickets.apply_staged(p_dataset text DEFAULT NULL::text) RETURNS 
              rejected + duplicates + stale + inserted + updated + unchanged. No row where nothing is
              staged.
   Raises     TK001 unknown dataset, TK002 another run is loading it, TK021 too many rows rejected,
-             TK022 a line break within a ticket_id, TK023 rows of a file were staged meanwhile.
+             TK022 a line break within a ticket_id, TK023 rows of a file were staged meanwhile,
+             TK024 rows carry a key that does not begin with manual:.
              Nothing is applied then, staging stays as it is.
   Touches    tickets, history, ledger; empties what it applied. Never the watermark.
 */
@@ -5619,7 +5811,7 @@ COMMENT ON FUNCTION tickets.apply_staged(p_dataset text) IS 'Applies whatever is
 
 CREATE FUNCTION tickets.capture_history(p_dataset text DEFAULT NULL::text) RETURNS TABLE(dataset text, closures integer, clusters integer)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Records the closures that are not recorded yet, whoever wrote them, and today's snapshot. Applying
@@ -5663,7 +5855,7 @@ COMMENT ON FUNCTION tickets.capture_history(p_dataset text) IS 'Records closures
 
 CREATE FUNCTION tickets.clean_place(p_location_name text) RETURNS text
     LANGUAGE sql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     The place that a ticket's location names, which is how tickets.geo_locations knows it: without
@@ -5692,7 +5884,7 @@ COMMENT ON FUNCTION tickets.clean_place(p_location_name text) IS 'The place that
 
 CREATE FUNCTION tickets.clusters_to_geocode() RETURNS TABLE(cluster text, query text, tickets integer)
     LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     The clusters of tickets, of all datasets, that a geocoder is to be asked for: those without a
@@ -5737,7 +5929,7 @@ COMMENT ON FUNCTION tickets.clusters_to_geocode() IS 'The clusters of tickets th
 
 CREATE FUNCTION tickets.correct_place(p_cluster text, p_lat double precision, p_lng double precision, p_place text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   A person says where a place is; the cluster itself where no place is named. It counts as verified.
@@ -5837,7 +6029,7 @@ COMMENT ON FUNCTION tickets.correct_place(p_cluster text, p_lat double precision
 
 CREATE FUNCTION tickets.dataset_of_key(p_source_key text) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   The dataset that an object of the bucket belongs to, by its key's prefix.
@@ -5880,6 +6072,7 @@ COMMENT ON FUNCTION tickets.dataset_of_key(p_source_key text) IS 'The dataset th
 
 CREATE FUNCTION tickets.eat_ts(p_text text) RETURNS timestamp with time zone
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 /*
   The instant that a timestamp of the export means.
@@ -5892,8 +6085,7 @@ CREATE FUNCTION tickets.eat_ts(p_text text) RETURNS timestamp with time zone
 
   Its answer depends on its argument alone. The casts below are marked stable in the catalogue
   because of DateStyle and TimeZone; on the year-first text that comes so far, with its zone stated,
-  neither setting has a say. No `set search_path` here: it would cost more than the function itself,
-  and every name resolves in pg_catalog. For many texts in one statement there is tickets._instant.
+  neither setting has a say. For many texts in one statement there is tickets._instant.
 */
 declare
   v_text text;
@@ -5902,7 +6094,7 @@ begin
   -- Digits by name: what \d takes in depends on the locale, and casts do not follow.
   v_text := btrim(p_text, E' \t\r\n');
   if v_text !~ ('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])'
-                '([ Tt]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?'
+                '([ Tt]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?'
                 ' ?([Zz]|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?$')
     or v_text like '0000%'
   then
@@ -5939,14 +6131,14 @@ COMMENT ON FUNCTION tickets.eat_ts(p_text text) IS 'The instant that a timestamp
 
 CREATE FUNCTION tickets.finish_geocoding(p_kind text) RETURNS boolean
     LANGUAGE sql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     Ends a geocoding run: gives the lock of its kind back. The end of the session does so, too.
 
     Returns    whether this session had it.
   */
-  select pg_advisory_unlock(hashtext('fleettickets'), hashtext('geocode:' || p_kind));
+  select tickets._release_lock('geocode ' || p_kind);
 $$;
 
 
@@ -5963,14 +6155,14 @@ COMMENT ON FUNCTION tickets.finish_geocoding(p_kind text) IS 'Ends a geocoding r
 
 CREATE FUNCTION tickets.finish_run(p_dataset text) RETURNS boolean
     LANGUAGE sql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     Ends a loader's run: gives the dataset's lock back. The end of the session does so, too.
 
     Returns    whether this session had it.
   */
-  select pg_advisory_unlock(hashtext('fleettickets'), hashtext(p_dataset));
+  select tickets._release_lock('load ' || p_dataset);
 $$;
 
 
@@ -5987,7 +6179,7 @@ COMMENT ON FUNCTION tickets.finish_run(p_dataset text) IS 'Ends a loader''s run:
 
 CREATE FUNCTION tickets.import_state(p_dataset text) RETURNS jsonb
     LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     A dataset's row of tickets.import_meta: {"source_max_key": …, "source_etag": …}, keys absent
@@ -6013,7 +6205,7 @@ COMMENT ON FUNCTION tickets.import_state(p_dataset text) IS 'Watermark and last 
 
 CREATE FUNCTION tickets.locations_to_geocode() RETURNS TABLE(place text, cluster text, query text, tickets integer, skipped text, latitude double precision, longitude double precision, box double precision[])
     LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     The places of open and actionable tickets, of all datasets, that a geocoder is to be asked for.
@@ -6092,7 +6284,7 @@ COMMENT ON FUNCTION tickets.locations_to_geocode() IS 'The places of open and ac
 
 CREATE FUNCTION tickets.mark_archived(p_dataset text, p_source_key text, p_etag text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     Writes into the ledger that a file is safe in the archive and gone from where it was.
@@ -6116,7 +6308,7 @@ COMMENT ON FUNCTION tickets.mark_archived(p_dataset text, p_source_key text, p_e
 
 CREATE FUNCTION tickets.open_file(p_dataset text, p_source_key text, p_header text[]) RETURNS TABLE(staging_table text, copy_columns text[], extra_columns text[], missing_columns text[])
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Makes ready to COPY a file into staging within this transaction: its rows will carry its key.
@@ -6124,11 +6316,23 @@ CREATE FUNCTION tickets.open_file(p_dataset text, p_source_key text, p_header te
   Takes      the names of the file's header, in its order.
   Returns    one row: the staging table to COPY into, schema and name; the staging column of each
              column of the file; the names unknown to the contract and those missing from the file.
-  Raises     TK001, TK002 as tickets.start_run; TK010 to TK013 where the header cannot be loaded.
+  Raises     TK001, TK002 as tickets.start_run; TK010 to TK013 where the header cannot be loaded;
+             TK024 where rows were staged by hand under this key.
   Touches    the setting tickets.object_key, till tickets.apply_file or the end of the transaction.
 */
 begin
   perform tickets._lock_dataset(p_dataset);
+  if exists (
+    select 1 from tickets.staging as s
+    where s.dataset = p_dataset and s.source_key = p_source_key
+  ) then
+    raise exception using
+      errcode = 'TK024',
+      message = format('rows staged by hand carry the key %L', left(p_source_key, 100)),
+      detail = 'They would be taken for rows of this file. Nothing was applied.',
+      hint = format('Remove them: delete from tickets.%I where source_key = %L',
+                    p_dataset || '_staging', p_source_key);
+  end if;
   perform set_config('tickets.object_key', p_source_key, true);
   return query
     select format('tickets.%I', p_dataset || '_staging'),
@@ -6151,7 +6355,7 @@ COMMENT ON FUNCTION tickets.open_file(p_dataset text, p_source_key text, p_heade
 
 CREATE FUNCTION tickets.pause_requests(p_service text, p_wait_ms integer) RETURNS void
     LANGUAGE sql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     Lets no run ask a geocoding service for a while, because it said so or is in trouble.
@@ -6177,7 +6381,7 @@ COMMENT ON FUNCTION tickets.pause_requests(p_service text, p_wait_ms integer) IS
 
 CREATE FUNCTION tickets.record_answer(p_places text[], p_clusters text[], p_provider text, p_query text, p_outcome text, p_latitude double precision DEFAULT NULL::double precision, p_longitude double precision DEFAULT NULL::double precision, p_country_code text DEFAULT NULL::text) RETURNS TABLE(place text, cluster text, status text, distance double precision)
     LANGUAGE sql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '0'
     AS $$
   /*
@@ -6264,7 +6468,7 @@ COMMENT ON FUNCTION tickets.record_answer(p_places text[], p_clusters text[], p_
 
 CREATE FUNCTION tickets.refuse_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint, p_error_code text, p_error text, p_error_line bigint DEFAULT NULL::bigint) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Writes into the ledger that a file is refused, in a transaction after the one that was rolled
@@ -6289,7 +6493,8 @@ begin
     status = excluded.status,
     error_code = excluded.error_code,
     error = excluded.error,
-    error_line = excluded.error_line
+    error_line = excluded.error_line,
+    is_replaced = false
   -- An applied file stays applied, whatever a second reading of it meets.
   where f.status <> 'applied';
   return tickets._retry_hint(p_source_key);
@@ -6310,7 +6515,7 @@ COMMENT ON FUNCTION tickets.refuse_file(p_dataset text, p_source_key text, p_eta
 
 CREATE FUNCTION tickets.reject_place(p_cluster text, p_place text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   A person says that the point of a place is wrong, and that a geocoder would not do better; of the
@@ -6347,7 +6552,7 @@ COMMENT ON FUNCTION tickets.reject_place(p_cluster text, p_place text) IS 'A per
 
 CREATE FUNCTION tickets.reserve_request(p_service text, p_per_second double precision) RETURNS TABLE(wait_ms integer, quota_until timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Reserves the next request to a geocoding service. The reservation is there for all runs once its
@@ -6418,7 +6623,7 @@ COMMENT ON FUNCTION tickets.reserve_request(p_service text, p_per_second double 
 
 CREATE FUNCTION tickets.skip_file(p_dataset text, p_source_key text, p_etag text, p_bytes bigint) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Writes into the ledger that a snapshot needs no loading: a newer one is there, or the same content
@@ -6429,11 +6634,15 @@ CREATE FUNCTION tickets.skip_file(p_dataset text, p_source_key text, p_etag text
 */
 begin
   perform tickets._lock_dataset(p_dataset);
-  insert into tickets.ingest_files (dataset, source_key, etag, bytes, exported_at, status)
+  insert into tickets.ingest_files as f (dataset, source_key, etag, bytes, exported_at, status)
   values (
     p_dataset, p_source_key, p_etag, p_bytes, tickets._exported_at(p_source_key), 'skipped'
   )
-  on conflict (source_key, etag, dataset) do nothing;
+  on conflict (source_key, etag, dataset) do update set
+    is_replaced = false,
+    archived_at = null
+  where f.is_replaced;
+  perform tickets._replace_file(p_dataset, p_source_key, p_etag);
   -- The feed is alive, even where it says nothing new.
   perform tickets._advance_watermark(p_dataset, p_source_key);
 end;
@@ -6453,7 +6662,7 @@ COMMENT ON FUNCTION tickets.skip_file(p_dataset text, p_source_key text, p_etag 
 
 CREATE FUNCTION tickets.sort_files(p_dataset text, p_source_keys text[], p_etags text[]) RETURNS TABLE(source_key text, etag text, exported_at timestamp with time zone, status text, is_archived boolean)
     LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   /*
     What the ledger says of listed objects, oldest first (export time, then key in byte order).
@@ -6461,7 +6670,8 @@ CREATE FUNCTION tickets.sort_files(p_dataset text, p_source_keys text[], p_etags
     Takes      keys and, at the same places, ETags without quotes.
     Returns    a row an object that is an export, <key_prefix>[changes/]<export time>.csv; others
                are left out. status is new where the ledger does not know this key with this ETag,
-               else what it says of it.
+               or has applied another ETag of the key since: the object was put back. Else it is
+               what the ledger says.
   */
   select listed.source_key, listed.etag, listed.exported_at,
     coalesce(f.status, 'new') as status,
@@ -6473,10 +6683,11 @@ CREATE FUNCTION tickets.sort_files(p_dataset text, p_source_keys text[], p_etags
     join tickets.datasets as d
       on d.dataset = p_dataset and starts_with(l.source_key, d.key_prefix)
     where substr(l.source_key, length(d.key_prefix) + 1)
-      ~ '^(changes/)?[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.csv$'
+      ~ '^(changes/)?[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}[.]csv$'
   ) as listed
   left join tickets.ingest_files as f
     on f.dataset = p_dataset and f.source_key = listed.source_key and f.etag = listed.etag
+    and not f.is_replaced
   where listed.exported_at is not null
   order by listed.exported_at, listed.source_key;
 $_$;
@@ -6495,7 +6706,7 @@ COMMENT ON FUNCTION tickets.sort_files(p_dataset text, p_source_keys text[], p_e
 
 CREATE FUNCTION tickets.staged_rows(p_dataset text) RETURNS TABLE(source_key text, rows bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 /*
@@ -6528,7 +6739,7 @@ COMMENT ON FUNCTION tickets.staged_rows(p_dataset text) IS 'What lies in staging
 
 CREATE FUNCTION tickets.start_geocoding(p_kind text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Begins a geocoding run: takes the lock of its kind for the session, without waiting.
@@ -6545,13 +6756,12 @@ begin
       detail = 'There are clusters and locations.',
       hint = 'Name one of them, for example: fleettickets geocode clusters';
   end if;
-  if not pg_try_advisory_lock(hashtext('fleettickets'), hashtext('geocode:' || p_kind)) then
+  if not tickets._try_lock('geocode ' || p_kind, p_for_session => true) then
     raise exception using
       errcode = 'TK051',
       message = format('another run is geocoding %s', p_kind),
       detail = 'One run of a kind at a time; nothing was asked.',
-      hint = 'Wait for it to end. Who it is: select pid, application_name, query_start '
-        || 'from pg_stat_activity join pg_locks using (pid) where locktype = ''advisory''';
+      hint = 'Wait for it to end. Who it is: select * from tickets.held_locks';
   end if;
   return (select s.country_code from tickets.geocoding as s);
 end;
@@ -6571,7 +6781,7 @@ COMMENT ON FUNCTION tickets.start_geocoding(p_kind text) IS 'Begins a geocoding 
 
 CREATE FUNCTION tickets.start_run(p_dataset text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   Begins a loader's run: takes the dataset's lock for the session.
@@ -6600,7 +6810,7 @@ COMMENT ON FUNCTION tickets.start_run(p_dataset text) IS 'Begins a loader''s run
 
 CREATE FUNCTION tickets.unarchived_files(p_dataset text) RETURNS TABLE(source_key text, etag text, bytes bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   /*
     The objects that are done with and not known to be in the archive yet, oldest first.
@@ -6628,7 +6838,7 @@ COMMENT ON FUNCTION tickets.unarchived_files(p_dataset text) IS 'The objects tha
 
 CREATE FUNCTION tickets.verify_place(p_cluster text, p_place text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 /*
   A person says that the point of a place is right; of the cluster itself where no place is named.
@@ -7338,7 +7548,8 @@ CREATE UNLOGGED TABLE tickets.crq_staging (
     extra_29 text,
     extra_30 text,
     extra_31 text,
-    extra_32 text
+    extra_32 text,
+    CONSTRAINT rows_are_staged_by_hand_or_of_the_open_object CHECK ((starts_with(source_key, 'manual:'::text) OR ((source_key <> ''::text) AND (source_key = COALESCE(current_setting('tickets.object_key'::text, true), ''::text)))))
 );
 
 
@@ -7483,6 +7694,7 @@ CREATE TABLE tickets.ingest_files (
     seen_at timestamp with time zone DEFAULT tickets._now() NOT NULL,
     applied_at timestamp with time zone,
     archived_at timestamp with time zone,
+    is_replaced boolean DEFAULT false NOT NULL,
     CONSTRAINT a_rejected_file_says_why CHECK (((status = 'rejected'::text) = (error IS NOT NULL))),
     CONSTRAINT every_staged_row_is_accounted_for CHECK ((staged = (((((((dropped_alarm + dropped_sentinel) + rejected) + duplicates) + stale) + inserted) + updated) + unchanged))),
     CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['applied'::text, 'rejected'::text, 'skipped'::text])))
@@ -7672,6 +7884,13 @@ COMMENT ON COLUMN tickets.ingest_files.archived_at IS 'When it was found in the 
 
 
 --
+-- Name: COLUMN ingest_files.is_replaced; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.is_replaced IS 'Whether another content of the object was applied since: this one is new if it is put back.';
+
+
+--
 -- Name: freshness; Type: VIEW; Schema: tickets; Owner: -
 --
 
@@ -7679,7 +7898,11 @@ CREATE VIEW tickets.freshness AS
  SELECT d.dataset,
     (m.metadata ->> 'source_max_key'::text) AS source_max_key,
     w.exported_at,
-    (COALESCE((NULLIF(current_setting('tickets.now'::text, true), ''::text))::timestamp with time zone, now()) - w.exported_at) AS age,
+    (
+        CASE
+            WHEN ((COALESCE(current_setting('tickets.now'::text, true), ''::text) <> ''::text) AND has_schema_privilege(SESSION_USER, 'tickets'::text, 'create'::text)) THEN (current_setting('tickets.now'::text))::timestamp with time zone
+            ELSE now()
+        END - w.exported_at) AS age,
     f.applied_at,
     COALESCE(f.applied, (0)::bigint) AS files_applied,
     COALESCE(f.refused, (0)::bigint) AS files_refused,
@@ -8339,6 +8562,96 @@ COMMENT ON COLUMN tickets.geocoding.ask_again_after IS 'How old a missing match 
 
 
 --
+-- Name: locks; Type: TABLE; Schema: tickets; Owner: -
+--
+
+CREATE TABLE tickets.locks (
+    name text NOT NULL,
+    key bigint DEFAULT hashtextextended((gen_random_uuid())::text, (0)::bigint) NOT NULL
+);
+
+
+--
+-- Name: TABLE locks; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON TABLE tickets.locks IS 'Locks by name. Waiting ones are locks of the row; those of runs are advisory locks with its key.';
+
+
+--
+-- Name: COLUMN locks.name; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.locks.name IS 'load <dataset> and geocode <kind> for runs; tickets <dataset> and gazetteers between writers.';
+
+
+--
+-- Name: COLUMN locks.key; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.locks.key IS 'Key of the advisory lock. It is replaced when somebody holds it who may not load.';
+
+
+--
+-- Name: held_locks; Type: VIEW; Schema: tickets; Owner: -
+--
+
+CREATE VIEW tickets.held_locks AS
+ SELECT l.name,
+    k.pid,
+    a.usename AS login,
+    a.application_name AS program,
+    a.backend_start
+   FROM (((tickets.locks l
+     JOIN pg_locks k ON (((k.locktype = 'advisory'::text) AND k.granted AND (k.objsubid = 1) AND ((k.classid)::bigint = ((l.key >> 32) & '4294967295'::bigint)) AND ((k.objid)::bigint = (l.key & '4294967295'::bigint)))))
+     JOIN pg_database d ON (((d.oid = k.database) AND (d.datname = current_database()))))
+     LEFT JOIN pg_stat_activity a ON ((a.pid = k.pid)))
+  ORDER BY l.name;
+
+
+--
+-- Name: VIEW held_locks; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON VIEW tickets.held_locks IS 'The runs at work: a row a lock that a session holds.';
+
+
+--
+-- Name: COLUMN held_locks.name; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.held_locks.name IS 'load <dataset> for a run that loads it, geocode <kind> for a geocoding run.';
+
+
+--
+-- Name: COLUMN held_locks.pid; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.held_locks.pid IS 'Process of the server that serves the session.';
+
+
+--
+-- Name: COLUMN held_locks.login; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.held_locks.login IS 'Who it is.';
+
+
+--
+-- Name: COLUMN held_locks.program; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.held_locks.program IS 'What its application_name says.';
+
+
+--
+-- Name: COLUMN held_locks.backend_start; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.held_locks.backend_start IS 'When it connected; NULL for sessions of others.';
+
+
+--
 -- Name: inc; Type: TABLE; Schema: tickets; Owner: -
 --
 
@@ -8621,7 +8934,8 @@ CREATE UNLOGGED TABLE tickets.inc_staging (
     extra_29 text,
     extra_30 text,
     extra_31 text,
-    extra_32 text
+    extra_32 text,
+    CONSTRAINT rows_are_staged_by_hand_or_of_the_open_object CHECK ((starts_with(source_key, 'manual:'::text) OR ((source_key <> ''::text) AND (source_key = COALESCE(current_setting('tickets.object_key'::text, true), ''::text)))))
 );
 
 
@@ -9467,6 +9781,14 @@ ALTER TABLE ONLY tickets.ingest_files
 
 
 --
+-- Name: locks locks_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
+--
+
+ALTER TABLE ONLY tickets.locks
+    ADD CONSTRAINT locks_pkey PRIMARY KEY (name);
+
+
+--
 -- Name: place_codes place_codes_pkey; Type: CONSTRAINT; Schema: tickets; Owner: -
 --
 
@@ -9713,7 +10035,7 @@ CREATE TRIGGER closure_events_are_append_only BEFORE DELETE OR UPDATE OR TRUNCAT
 -- Name: ticket derive_ticket; Type: TRIGGER; Schema: tickets; Owner: -
 --
 
-CREATE TRIGGER derive_ticket BEFORE INSERT OR UPDATE ON tickets.ticket FOR EACH ROW WHEN ((current_setting('tickets.triggers_are_spared_in'::text, true) IS DISTINCT FROM (pg_current_xact_id())::text)) EXECUTE FUNCTION tickets._derive_ticket();
+CREATE TRIGGER derive_ticket BEFORE INSERT OR UPDATE ON tickets.ticket FOR EACH ROW WHEN (((current_setting('tickets.triggers_are_spared_in'::text, true) IS DISTINCT FROM (pg_current_xact_id())::text) OR (NOT has_schema_privilege('tickets'::text, 'create'::text)))) EXECUTE FUNCTION tickets._derive_ticket();
 
 
 --
@@ -10278,6 +10600,13 @@ REVOKE ALL ON FUNCTION tickets._lock_gazetteers(p_to_change boolean) FROM PUBLIC
 
 
 --
+-- Name: FUNCTION _lock_row(p_name text, p_is_shared boolean); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._lock_row(p_name text, p_is_shared boolean) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _lock_tickets(p_dataset text, p_to_apply boolean); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -10376,6 +10705,20 @@ REVOKE ALL ON FUNCTION tickets._refuse_change() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION _release_lock(p_name text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._release_lock(p_name text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _replace_file(p_dataset text, p_source_key text, p_etag text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._replace_file(p_dataset text, p_source_key text, p_etag text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _retry_hint(p_source_key text); Type: ACL; Schema: tickets; Owner: -
 --
 
@@ -10450,6 +10793,20 @@ REVOKE ALL ON FUNCTION tickets._text_hash(p_row tickets.staging) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION tickets._ticket_indexes(p_dataset text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _try_key(p_key bigint, p_for_session boolean); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._try_key(p_key bigint, p_for_session boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _try_lock(p_name text, p_for_session boolean); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._try_lock(p_name text, p_for_session boolean) FROM PUBLIC;
 
 
 --
@@ -10758,6 +11115,14 @@ GRANT SELECT ON TABLE tickets.freshness TO fleettickets_reader;
 
 GRANT SELECT ON TABLE tickets.geo_review TO fleettickets_loader;
 GRANT SELECT ON TABLE tickets.geo_review TO fleettickets_reader;
+
+
+--
+-- Name: TABLE held_locks; Type: ACL; Schema: tickets; Owner: -
+--
+
+GRANT SELECT ON TABLE tickets.held_locks TO fleettickets_loader;
+GRANT SELECT ON TABLE tickets.held_locks TO fleettickets_reader;
 
 
 --

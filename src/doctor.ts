@@ -1,6 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { examineAccess } from "./access.ts";
 import * as api from "./api/diagnose.ts";
+import { type Check, failed, ok, skipped, warning } from "./check.ts";
 import type { Config } from "./config.ts";
 import { type Database, embeddedFolder, withDatabase } from "./database.ts";
 import { formatDuration } from "./duration.ts";
@@ -8,18 +10,6 @@ import { CodedError, type ExitCode, ObjectStoreError, exitCodes } from "./errors
 import { committedMigrations } from "./migrate.ts";
 import type { Diagnosis } from "./session.ts";
 import { type Store, type StoredObject, openStore } from "./store.ts";
-
-/** What a look at one thing has found. */
-export interface Check {
-  check: string;
-  /** warning: it works, and a person should look. skipped: what it needs is not there. */
-  status: "ok" | "warning" | "failed" | "skipped";
-  finding: string;
-  /** What to do about it. */
-  cure: string | null;
-  /** How a run that meets this ends; 0 unless it failed. */
-  exit_code: ExitCode;
-}
 
 const OLDEST_VERSION = 15;
 const NEWEST_VERSION = 18;
@@ -73,13 +63,13 @@ async function examineDatabase(
     return { checks: [failed("database", exitCodes.database, finding, cure)], prefixes: [] };
   }
   try {
-    return await withDatabase(config, examineSession);
+    return await withDatabase(config, (db) => examineSession(db, folder !== undefined));
   } catch (error) {
     return { checks: [databaseFailure("database", error)], prefixes: [] };
   }
 }
 
-async function examineSession(db: Database): Promise<DatabaseFindings> {
+async function examineSession(db: Database, isEmbedded: boolean): Promise<DatabaseFindings> {
   const facts = await api.serverFacts(db);
   const checks = [
     examineVersion(facts),
@@ -93,6 +83,8 @@ async function examineSession(db: Database): Promise<DatabaseFindings> {
     checks.push(failed("schema", exitCodes.database, "there is no schema tickets", cure));
     return { checks, prefixes: [] };
   }
+  // The embedded database has one user.
+  if (!isEmbedded) checks.push(...examineAccess(await api.accessFacts(db)));
   const missing = await api.missingRights(db);
   checks.push(examineRights(facts, missing));
   if (missing.includes("tickets.applied_migrations")) {
@@ -349,22 +341,6 @@ export function exitCodeOfChecks(checks: readonly Check[]): ExitCode {
 function databaseFailure(check: string, error: unknown): Check {
   if (!(error instanceof CodedError)) throw error;
   return failed(check, exitCodes.database, error.message, error.hint ?? "Look at the server's log");
-}
-
-function ok(check: string, finding: string): Check {
-  return { check, status: "ok", finding, cure: null, exit_code: exitCodes.done };
-}
-
-function skipped(check: string, finding: string): Check {
-  return { check, status: "skipped", finding, cure: null, exit_code: exitCodes.done };
-}
-
-function warning(check: string, finding: string, cure: string): Check {
-  return { check, status: "warning", finding, cure, exit_code: exitCodes.done };
-}
-
-function failed(check: string, exit_code: ExitCode, finding: string, cure: string): Check {
-  return { check, status: "failed", finding, cure, exit_code };
 }
 
 function count(things: readonly unknown[], what: string): string {

@@ -38,6 +38,10 @@ export const ownErrors: Readonly<Record<string, { exit: ExitCode; means: string 
     exit: exitCodes.database,
     means: "Rows of a file were staged by hand while `apply_staged` was applying it.",
   },
+  TK024: {
+    exit: exitCodes.database,
+    means: "Rows staged by hand carry a key that does not begin with `manual:`.",
+  },
   TK030: { exit: exitCodes.usage, means: "The map knows no such status." },
   TK031: { exit: exitCodes.usage, means: "A dashboard's window is no length of time." },
   TK032: { exit: exitCodes.usage, means: "A dashboard's window ends before it begins." },

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { Client, escapeIdentifier } from "pg";
 import type { ServerFacts } from "../src/api/diagnose.ts";
 import { inspectConfig } from "../src/config.ts";
+import type { Check } from "../src/check.ts";
 import {
-  type Check,
   examineClock,
   examineGeocoder,
   examinePostgis,
@@ -28,6 +30,7 @@ import {
 import { createLogin } from "./harness/logins.ts";
 import { createDatabase, createEmptyDatabase } from "./harness/postgres.ts";
 import { startProxy } from "./harness/proxy.ts";
+import type { Scope } from "./harness/scope.ts";
 
 /** What the doctor says, with the exit code that it is to end with. */
 async function examine(env: Record<string, string>, code: ExitCode): Promise<Check[]> {
@@ -65,6 +68,7 @@ describe("the doctor finds nothing wrong", () => {
     await s3.put(changeKey(1), csvOf([{ ticket_id: "T1" }]));
     await s3.put(changeKey(1, "crq"), csvOf([{ ticket_id: "T1" }]));
     const url = await createLogin(t, db.url, { attributes: "in role fleettickets_loader" });
+    await closeDatabase(t, db.url);
     const before = await db.look(dumpOf);
     const checks = await examine(
       { ...env, DATABASE_URL: url, GEOCODER_PROVIDER: "locationiq", GEOCODER_API_KEY: "a key" },
@@ -89,7 +93,61 @@ describe("the doctor finds nothing wrong", () => {
   });
 });
 
+async function setOfDatabase(url: string, setting: string): Promise<void> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ name: string }>("select current_database() as name");
+    await client.query(`alter database ${escapeIdentifier(rows[0]?.name ?? "")} set ${setting}`);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Does what the page on deploying recommends: an owner of its own, and no rights of all. */
+async function closeDatabase(t: Scope, url: string): Promise<void> {
+  const page = await readFile(join(import.meta.dirname, "../docs/how-to/deploy.md"), "utf8");
+  const [changeOwner = "", revoke = ""] = [
+    ...page.slice(page.indexOf("## Who may do what")).matchAll(/```sql\n(.*?)```/gs),
+  ].map(([, statements]) => statements);
+  const owner = new URL(await createLogin(t, url)).username;
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ name: string }>("select current_database() as name");
+    await client.query(changeOwner.replaceAll("fleettickets_owner", owner));
+    await client.query(
+      revoke.replaceAll("database fleettickets", `database ${rows[0]?.name ?? ""}`),
+    );
+  } finally {
+    await client.end();
+  }
+}
+
 describe("the doctor finds, and knows the cure for", () => {
+  test("a schema that belongs to a superuser, and rights that every role has", async (t) => {
+    const { db, env } = await startLoader(t);
+    const checks = await examine(env, exitCodes.done);
+    assert.equal(named(checks, "owner").status, "warning");
+    assert.match(named(checks, "rights of all").cure ?? "", /^As the owner: revoke connect on /);
+    await closeDatabase(t, db.url);
+    const after = await examine(env, exitCodes.done);
+    for (const name of ["owner", "rights of all"]) assert.equal(named(after, name).status, "ok");
+  });
+
+  test("a clock that somebody has stopped: exit code 3", async (t) => {
+    const { db, env } = await startLoader(t);
+    const url = new URL(db.url);
+    url.searchParams.set("options", "-c tickets.now=2026-06-15T12:00:00Z");
+    const stopped = async (DATABASE_URL: string) =>
+      failures(await examine({ ...env, DATABASE_URL }, exitCodes.database)).map(
+        ({ check }) => check,
+      );
+    assert.deepEqual(await stopped(url.href), ["test clock"]);
+    await setOfDatabase(db.url, "tickets.now = '2026-06-15T12:00:00Z'");
+    assert.deepEqual(await stopped(db.url), ["test clock"]);
+  });
+
   test("a configuration that is not there: exit code 2", async () => {
     const found = failures(await examine({ LOG_LEVEL: "loud" }, exitCodes.usage));
     assert.deepEqual(

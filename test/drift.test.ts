@@ -34,7 +34,9 @@ test("running every fixture again changes nothing", async (t) => {
 test("every fixture is in a committed migration as it is now", () => {
   const committed = globSync("committed/*.sql", { cwd: MIGRATIONS })
     .map((file) => readFileSync(join(MIGRATIONS, file), "utf8"))
-    .join("\n");
+    .join("\n")
+    // Migration 7 altered the search path of the functions that were there.
+    .replaceAll("set search_path = ''", "set search_path = pg_catalog, pg_temp");
   for (const file of globSync("fixtures/{functions,views}/*.sql", { cwd: MIGRATIONS })) {
     const fixture = readFileSync(join(MIGRATIONS, file), "utf8").trim();
     assert.ok(committed.includes(fixture), `${file} is not: include it in current.sql and commit`);

@@ -605,6 +605,20 @@ test("a file that is exported anew under its old name is loaded anew", async (t)
   assert.equal(archived.length, 2, archived.join());
 });
 
+test("a content that is put back under its name is loaded again, in the place of the other", async (t) => {
+  const { db, s3, report } = await startLoader(t);
+  for (const owner of ["one", "two", "one"]) {
+    await s3.put(changeKey(0), csvOf([{ ticket_id: "T1", owner }]));
+    const { files } = onlyDataset(await report(["ingest", "inc", "--apply"]));
+    assert.deepEqual(
+      files.map(({ status }) => status),
+      ["applied"],
+    );
+    assert.equal((await db.look(rawOf))["owner"], owner);
+  }
+  assert.equal((await s3.keys()).length, 2);
+});
+
 test("objects that are no exports are ignored, counted and left alone", async (t) => {
   const { s3, report } = await startLoader(t);
   const others = [

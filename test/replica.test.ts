@@ -12,7 +12,7 @@ import { after, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { pino } from "pino";
-import type { Check } from "../src/doctor.ts";
+import type { Check } from "../src/check.ts";
 import { type ErrorDescription, exitCodes } from "../src/errors.ts";
 import { migrate } from "../src/migrate.ts";
 import { sampleExports } from "../src/samples.ts";

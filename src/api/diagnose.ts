@@ -36,6 +36,8 @@ export const byHand = {
   grantLoader: (login: string) => `grant fleettickets_loader to "${login}"`,
   applyStaged: (dataset: string) => `select * from tickets.apply_staged('${dataset}')`,
   emptyStaging: (dataset: string) => `truncate tickets.${dataset}_staging`,
+  revoke: (right: string, target: string) => `revoke ${right} on ${target} from public`,
+  resetClock: (database: string) => `alter database "${database}" reset tickets.now`,
   endSession: (pid: number) => `select pg_terminate_backend(${pid})`,
 } as const;
 
@@ -72,6 +74,51 @@ export async function serverFacts(db: Database): Promise<ServerFacts> {
   );
 }
 
+/** Who may do more in this database than the program needs. */
+export interface AccessFacts {
+  database: string;
+  /** Of the schema, as whom its functions run. */
+  owner: string;
+  owner_is_superuser: boolean;
+  /** What every role of the server may do here, and with what. */
+  public_rights: { right: string; target: string }[];
+  /** What the setting tickets.now says, in this session or for others; null where it is not set. */
+  clock: string | null;
+}
+
+export async function accessFacts(db: Database): Promise<AccessFacts> {
+  return queryRow<AccessFacts>(
+    db,
+    `select current_database()::text as database, r.rolname::text as owner,
+       r.rolsuper as owner_is_superuser,
+       (
+         select coalesce(json_agg(json_build_object('right', p.name, 'target', p.target)), '[]')
+         from (
+           select r.name, format('database %I', current_database()) as target
+           from unnest(array['connect', 'temporary']) as r (name)
+           where has_database_privilege('public', current_database(), r.name)
+           union all
+           select 'create', format('schema %I', s.nspname)
+           from pg_namespace as s
+           where s.nspname = 'public' and has_schema_privilege('public', s.oid, 'create')
+         ) as p
+       ) as public_rights,
+       coalesce(
+         nullif(current_setting('tickets.now', true), ''),
+         (
+           select min(substr(c.setting, 13))
+           from pg_db_role_setting as s
+           cross join unnest(s.setconfig) as c (setting)
+           join pg_database as b on b.datname = current_database()
+           where s.setdatabase in (0, b.oid) and starts_with(c.setting, 'tickets.now=')
+         )
+       ) as clock
+     from pg_namespace as n
+     join pg_roles as r on r.oid = n.nspowner
+     where n.nspname = 'tickets'`,
+  );
+}
+
 /** The roles of this project that the server does not have. */
 export async function missingRoles(db: Database): Promise<string[]> {
   const rows = await db.query<{ role: string }>(
@@ -105,29 +152,23 @@ export async function missingRights(db: Database): Promise<string[]> {
      select format('tickets.%s', c.relname)
      from pg_class as c
      where c.relnamespace = 'tickets'::regnamespace and c.relkind = 'r'
-       and c.relname like '%\\_staging'
+       and right(c.relname, 8) = '_staging'
        and not has_table_privilege(c.oid, 'insert')
      order by name`,
   );
   return rows.map(({ name }) => name);
 }
 
-/** The sessions that have the lock of a dataset. */
+/** The sessions that have the lock of a dataset, this one aside. */
 export async function heldLocks(
   db: Database,
 ): Promise<{ dataset: string; pid: number; program: string; seconds: number | null }[]> {
   return db.query(
-    `select d.dataset, l.pid, coalesce(a.application_name, '') as program,
-       floor(extract(epoch from clock_timestamp() - a.backend_start))::float8 as seconds
+    `select d.dataset, h.pid, coalesce(h.program, '') as program,
+       floor(extract(epoch from clock_timestamp() - h.backend_start))::float8 as seconds
      from tickets.datasets as d
-     join pg_locks as l
-       on l.locktype = 'advisory' and l.granted
-       -- The two keys of an advisory lock stand there as numbers without a sign.
-       and l.classid::bigint = hashtext('fleettickets')::bigint & 4294967295
-       and l.objid::bigint = hashtext(d.dataset)::bigint & 4294967295
-     join pg_database as b on b.oid = l.database and b.datname = current_database()
-     left join pg_stat_activity as a on a.pid = l.pid
-     where l.pid <> pg_backend_pid()
+     join tickets.held_locks as h on h.name = 'load ' || d.dataset
+     where h.pid <> pg_backend_pid()
      order by d.dataset desc`,
   );
 }

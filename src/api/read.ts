@@ -78,8 +78,12 @@ export async function dashboard(
          coalesce((j.filters ->> 'from')::timestamptz, '-infinity') as window_from,
          coalesce((j.filters ->> 'to')::timestamptz, 'infinity') as window_to,
          -- tickets._now() written out: it is not for readers.
-         coalesce(nullif(current_setting('tickets.now', true), '')::timestamptz, now())
-           at time zone 'Africa/Nairobi' as now
+         case
+           when coalesce(current_setting('tickets.now', true), '') <> ''
+             and has_schema_privilege(session_user, 'tickets', 'create')
+           then current_setting('tickets.now')::timestamptz
+           else now()
+         end at time zone 'Africa/Nairobi' as now
        from json_to_record(${call}(p_cluster => $1::text, p_window => $2::text)) as j (
          filters json, metrics json, by_cluster json, by_team json, freshness json
        )

@@ -1,4 +1,5 @@
-import { type Check, examine, exitCodeOfChecks } from "../doctor.ts";
+import type { Check } from "../check.ts";
+import { examine, exitCodeOfChecks } from "../doctor.ts";
 import { coloured, print, printJson } from "../output.ts";
 import { type CommonFlags, runDiagnosis } from "../session.ts";
 

@@ -40,6 +40,7 @@ async function ourFunctions() {
     volatility: string;
     is_definer: boolean;
     is_trigger: boolean;
+    language: string;
     settings: string[];
     readers: string[];
   }>(
@@ -49,6 +50,7 @@ async function ourFunctions() {
          as volatility,
        p.prosecdef as is_definer,
        p.prorettype = 'trigger'::regtype as is_trigger,
+       (select l.lanname::text from pg_language as l where l.oid = p.prolang) as language,
        coalesce(p.proconfig, '{}') as settings,
        array(
          select coalesce(r.rolname, 'public')::text
@@ -202,15 +204,118 @@ test("who calls a public function of tickets is the loader, and never the reader
   );
 });
 
-test("a function that runs as its owner has a search_path of its own", async () => {
+// An empty path, too, looks into pg_temp first for types and tables: it must be named, and last.
+const SEARCH_PATH = "search_path=pg_catalog, pg_temp";
+
+test("the search_path of a function ends with pg_temp; only what is inlined has none", async () => {
   const wrong = (await ourFunctions()).filter(
-    ({ is_definer, settings }) =>
-      is_definer && !settings.some((setting) => /^search_path=(?:""|pg_catalog|)$/.test(setting)),
+    ({ settings, language, is_definer, is_trigger }) =>
+      !settings.includes(SEARCH_PATH) &&
+      (language !== "sql" || is_definer || is_trigger || settings.length > 0),
   );
   assert.deepEqual(
     wrong.map(({ signature }) => signature),
     [],
   );
+});
+
+test("what has no search_path of its own cannot be reached with one of the caller's", async () => {
+  const inlined = (await ourFunctions()).filter(({ settings }) => !settings.includes(SEARCH_PATH));
+  assert.ok(inlined.length > 10);
+  // Called by functions that have a path, and by the owner: nobody else may call them,
+  assert.deepEqual(
+    inlined.filter(({ readers }) => readers.length > 0),
+    [],
+  );
+  // and no view, index, constraint or policy does so for others, nor a default that others use.
+  const reached = await offenders(
+    `select format('%s of %s', p.oid::regprocedure, pg_describe_object(d.classid, d.objid, 0))
+       as offender
+     from pg_proc as p
+     join pg_depend as d on d.refclassid = 'pg_proc'::regclass and d.refobjid = p.oid
+     where p.pronamespace in ('tickets'::regnamespace, 'reporting'::regnamespace)
+       and p.proconfig is null
+       and not (
+         d.classid = 'pg_attrdef'::regclass
+         and exists (
+           select from pg_attrdef as a
+           join pg_class as c on c.oid = a.adrelid
+           where a.oid = d.objid and not exists (
+             select from aclexplode(c.relacl) as x
+             where x.grantee <> c.relowner and x.privilege_type in ('INSERT', 'UPDATE')
+           )
+         )
+       )
+     order by 1`,
+  );
+  assert.deepEqual(reached, []);
+});
+
+test("the settings that a body reads are known, and none changes what its caller may do", async () => {
+  const { rows } = await database.pool.query<{ setting: string }>(
+    `with texts as (
+       select p.prosrc as text from pg_proc as p
+       where p.pronamespace in ('tickets'::regnamespace, 'reporting'::regnamespace)
+       union all
+       select pg_get_viewdef(c.oid) from pg_class as c
+       where c.relnamespace in ('tickets'::regnamespace, 'reporting'::regnamespace)
+         and c.relkind = 'v'
+       union all
+       select pg_get_expr(a.adbin, a.adrelid) from pg_attrdef as a
+       join pg_class as c on c.oid = a.adrelid
+       where c.relnamespace = 'tickets'::regnamespace
+       union all
+       select pg_get_constraintdef(c.oid) from pg_constraint as c
+       where c.connamespace = 'tickets'::regnamespace
+       union all
+       select pg_get_triggerdef(g.oid) from pg_trigger as g
+       join pg_class as c on c.oid = g.tgrelid
+       where c.relnamespace = 'tickets'::regnamespace
+     )
+     select distinct m[1] as setting
+     from texts as t
+     cross join regexp_matches(t.text, '(?:current_setting|set_config)\\(\\s*''([a-z_.]+)''', 'g') as m
+     order by 1`,
+  );
+  // Each has a test in test/attack.test.ts, but for that which the server has.
+  assert.deepEqual(
+    rows.map(({ setting }) => setting),
+    [
+      "tickets.now",
+      "tickets.object_key",
+      "tickets.source_key",
+      "tickets.triggers_are_spared_in",
+      "transaction_isolation",
+    ],
+  );
+});
+
+test("after the migrations alone, without the grants, nobody may call a function", () => {
+  // New functions are everybody's until somebody says otherwise.
+  const last = sqlFiles("committed/*.sql").at(-1);
+  assert.match(
+    last?.text ?? "",
+    /revoke all on all functions in schema tickets, reporting from public;\s*$/,
+  );
+});
+
+test("the roles of ours own nothing, and the objects of ours have one owner", async () => {
+  const { rows } = await database.pool.query(
+    `select array_agg(distinct o.owner::regrole::text) = array[current_user::text] as is_one
+     from (
+       select n.nspowner as owner from pg_namespace as n where n.nspname in ('tickets', 'reporting')
+       union all
+       select c.relowner from pg_class as c
+       where c.relnamespace in ('tickets'::regnamespace, 'reporting'::regnamespace)
+       union all
+       select p.proowner from pg_proc as p
+       where p.pronamespace in ('tickets'::regnamespace, 'reporting'::regnamespace)
+       union all
+       select t.typowner from pg_type as t
+       where t.typnamespace in ('tickets'::regnamespace, 'reporting'::regnamespace)
+     ) as o`,
+  );
+  assert.deepEqual(rows, [{ is_one: true }]);
 });
 
 test("a private function does not run as its owner by itself, triggers excepted", async () => {

@@ -606,6 +606,7 @@ test("the ledger has a row a file and ETag, with all that is known of it", () =>
       seen_at: "2026-06-15T06:30:00+00:00",
       applied_at: "2026-06-15T06:30:00+00:00",
       archived_at: null,
+      is_replaced: false,
     };
     assert.deepEqual(
       rows.map(({ file }) => file),
@@ -615,6 +616,7 @@ test("the ledger has a row a file and ETag, with all that is known of it", () =>
           etag: "1",
           bytes: 5_000_000_000,
           inserted: 1,
+          is_replaced: true,
           extra_columns: ["ONT", "fibre core"],
           missing_columns: ["normalized_status", "raw_status"],
         },

@@ -481,12 +481,28 @@ function csv(header: readonly string[], rows: readonly Row[]): string {
     .join("");
 }
 
-test("not even rows that claim to be an object's move the watermark", () =>
+for (const key of ["", "f.csv", changeKey("2030-01-01T00-00-00")]) {
+  test(`rows cannot be staged by hand under the key '${key}'`, () =>
+    database.rolledBack(async (client) => {
+      await assert.rejects(
+        client.query("insert into tickets.inc_staging (ticket_id, source_key) values ('T1', $1)", [
+          key,
+        ]),
+        { code: "23514", constraint: "rows_are_staged_by_hand_or_of_the_open_object" },
+      );
+    }));
+}
+
+test("rows that pretend to be of an open object are TK024 for apply_staged and for its file", () =>
   database.rolledBack(async (client) => {
-    await client.query(
-      "insert into tickets.inc_staging (ticket_id, source_key) values ('T1', $1)",
-      [changeKey("2030-01-01T00-00-00")],
+    const key = changeKey("2030-01-01T00-00-00");
+    await client.query("select set_config('tickets.object_key', $1, true)", [key]);
+    await client.query("insert into tickets.inc_staging (ticket_id) values ('T1')");
+    await client.query("savepoint staged");
+    await assert.rejects(applyStaged(client), ownError("TK024"));
+    await client.query("rollback to staged");
+    await assert.rejects(
+      client.query("select tickets.open_file('inc', $1, array['ticket_id'])", [key]),
+      ownError("TK024"),
     );
-    assert.equal((await applyStaged(client)).length, 1);
-    assert.deepEqual(await importState(client), {});
   }));

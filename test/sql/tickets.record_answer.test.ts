@@ -209,9 +209,7 @@ test("hostile names and questions stay data", () =>
 test("an answer waits for a file that is being applied longer than other locks are waited for", async () => {
   const [applying, recording] = [await database.connect(), await database.connect()];
   await applying.query("begin");
-  await applying.query(
-    "select pg_advisory_xact_lock_shared(hashtext('fleettickets'), hashtext('<gazetteers>'))",
-  );
+  await applying.query("select tickets._lock_gazetteers(p_to_change => false)");
   await recording.query("set lock_timeout = '50ms'");
   const done = recording.query(
     "select a.* from tickets.record_answer(array[null], array['Waiting'], 'nominatim', 'q', 'no_match') as a",

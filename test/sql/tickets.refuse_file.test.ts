@@ -43,6 +43,7 @@ const refused = {
   seen_at: "2026-06-15T06:30:00+00:00",
   applied_at: null,
   archived_at: null,
+  is_replaced: false,
 };
 
 test("a refused file is in the ledger with its reason and line", () =>

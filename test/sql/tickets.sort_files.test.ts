@@ -163,3 +163,16 @@ test("a file has the status that the ledger has of this key with this ETag", () 
     ]);
     assert.deepEqual(await statusOf("1", "crq"), []);
   }));
+
+test("a content that was replaced is new when it is put back, one of a refused file is not", () =>
+  database.rolledBack(async (client) => {
+    const statusOf = async (etag: string) =>
+      (await sortFiles(client, [[first, etag]])).map(({ status }) => status);
+    await applyFile(client, { key: first, etag: "1", rows: [] });
+    await client.query("select tickets.refuse_file('inc', $1, '2', 10, 'TK021', 'bad')", [first]);
+    assert.deepEqual([await statusOf("1"), await statusOf("2")], [["applied"], ["rejected"]]);
+    await applyFile(client, { key: first, etag: "3", rows: [] });
+    assert.deepEqual([await statusOf("1"), await statusOf("2")], [["new"], ["new"]]);
+    await applyFile(client, { key: first, etag: "1", rows: [] });
+    assert.deepEqual([await statusOf("1"), await statusOf("3")], [["applied"], ["new"]]);
+  }));

@@ -96,7 +96,8 @@ test("a dataset that is a row and a partition gets its indexes with its first fi
       insert into tickets.import_meta (dataset) values ('noc');
       create table tickets.noc partition of tickets.ticket for values in ('noc');
       alter table tickets.noc alter column dataset set default 'noc';
-      create unlogged table tickets.noc_staging (like tickets.inc_staging including defaults);
+      create unlogged table tickets.noc_staging
+        (like tickets.inc_staging including defaults including constraints);
       alter table tickets.noc_staging alter column dataset set default 'noc';
       alter table tickets.staging attach partition tickets.noc_staging for values in ('noc');
       create table tickets.noc_daily_snapshot
