@@ -81,6 +81,8 @@ const pages: Record<string, (t: TestContext, page: string) => Promise<void>> = {
             shell.output(`psql "$DATABASE_URL" -c 'drop database fleettickets' \\
               -c 'drop role fleettickets_loader' -c 'drop role fleettickets_reader'`),
         },
+        { at: "alter database %I", notRun: "test/doctor.test.ts runs it" },
+        { at: "revoke connect", notRun: "test/doctor.test.ts runs it" },
         { at: "git clone", notRun: "there is a checkout already" },
         { at: "npm ci", notRun: "its packages are installed" },
         { at: "ingest all --apply >>", does: tryCrontab },
