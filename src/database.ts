@@ -1,4 +1,5 @@
 import type { Config, TimeLimits } from "./config.ts";
+import { requireEmbedded } from "./embedded-packages.ts";
 import { openServer } from "./server.ts";
 
 /** One session of a database, on a server or embedded. Its failures are DatabaseErrors. */
@@ -24,10 +25,12 @@ export interface Database {
  * Opens a session, within the limits of time whatever the network does.
  *
  * @param url `postgres://…`, or `pglite:<folder>` for the embedded PostgreSQL
+ * @throws UsageError when the embedded one is asked for and not installed
  */
 export async function openDatabase(url: string, limits: TimeLimits): Promise<Database> {
   const folder = embeddedFolder(url);
   if (folder === undefined) return openServer(url, limits);
+  requireEmbedded("database");
   // A megabyte of code that most runs have no use for.
   const { openEmbedded } = await import("./embedded.ts");
   return openEmbedded(folder);

@@ -5,6 +5,7 @@ import * as api from "./api/diagnose.ts";
 import { type Check, failed, ok, skipped, warning } from "./check.ts";
 import type { Config } from "./config.ts";
 import { type Database, embeddedFolder, withDatabase } from "./database.ts";
+import { installCommand } from "./embedded-packages.ts";
 import { formatDuration } from "./duration.ts";
 import { CodedError, type ExitCode, ObjectStoreError, exitCodes } from "./errors.ts";
 import { committedMigrations } from "./migrate.ts";
@@ -56,6 +57,12 @@ async function examineDatabase(
     return { checks: [skipped("database", "DATABASE_URL is not usable")], prefixes: [] };
   }
   const folder = embeddedFolder(config.databaseUrl);
+  const install = folder === undefined ? undefined : installCommand(["database"]);
+  if (install !== undefined) {
+    const finding = "the embedded database is not installed";
+    const cure = `Install it: ${install}`;
+    return { checks: [failed("database", exitCodes.usage, finding, cure)], prefixes: [] };
+  }
   // Opening it would make it.
   if (folder !== undefined && !existsSync(join(folder, "PG_VERSION"))) {
     const finding = `there is no embedded database in ${folder}`;

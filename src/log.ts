@@ -6,6 +6,7 @@ import {
   UsageError,
   describeError,
 } from "./errors.ts";
+import { textOfLogLine } from "./log-text.ts";
 import { clearProgress } from "./progress.ts";
 import { withoutSecrets } from "./secrets.ts";
 
@@ -18,8 +19,8 @@ export type LogLevel = (typeof logLevels)[number];
  * The program's log on stderr: JSON lines, or text for a person where stderr is a terminal.
  * Results go to stdout and never through here.
  */
-export async function createLog(level: LogLevel): Promise<Logger> {
-  const format = process.stderr.isTTY ? await formatForPeople() : (line: string) => line;
+export function createLog(level: LogLevel): Logger {
+  const format = process.stderr.isTTY ? textOfLogLine : (line: string) => line;
   return pino(
     { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
     {
@@ -29,15 +30,6 @@ export async function createLog(level: LogLevel): Promise<Logger> {
       },
     },
   );
-}
-
-async function formatForPeople(): Promise<(line: string) => string> {
-  // Of no use to cron, and not free to load.
-  const { default: pretty } = await import("pino-pretty");
-  return pretty.prettyFactory({
-    colorize: process.stderr.hasColors(),
-    translateTime: "SYS:HH:MM:ss",
-  });
 }
 
 /** Logs what ended a run, with all that it says of its cure. */

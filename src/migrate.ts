@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { LogFunctionFactory } from "graphile-migrate";
 import { embeddedFolder } from "./database.ts";
+import { requireEmbedded } from "./embedded-packages.ts";
 import { DatabaseError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 
@@ -21,11 +22,12 @@ const POOL_LINGERS_MS = 300;
  * then the grants, which also pick up roles that were created since.
  *
  * @param databaseUrl `postgres://…` or `pglite:<folder>`
- * @throws DatabaseError
+ * @throws DatabaseError; UsageError when the embedded database is asked for and not installed
  */
 export async function migrate(databaseUrl: string, log: Logger): Promise<void> {
   const folder = embeddedFolder(databaseUrl);
   if (folder === undefined) return migrateServer(databaseUrl, log);
+  requireEmbedded("database");
   const { startEmbedded } = await import("./embedded.ts");
   const { PGLiteSocketServer } = await import("@electric-sql/pglite-socket");
   const { db, release } = await startEmbedded(folder);

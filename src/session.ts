@@ -70,11 +70,11 @@ async function run<Configured extends { config: Config }>(
   configure: () => Configured,
   work: (session: Configured & { log: Logger }) => Promise<ExitCode>,
 ): Promise<void> {
-  let log = await createLog("info");
+  let log = createLog("info");
   try {
     loadDotEnv();
     const configured = configure();
-    log = await createLog(configured.config.logLevel);
+    log = createLog(configured.config.logLevel);
     process.exitCode = await work({ ...configured, log });
   } catch (error) {
     process.exitCode = exitCodeOf(error);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { globSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import ts from "typescript";
@@ -7,6 +7,7 @@ import { exitCodes, ownErrors } from "../src/errors.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 const sources = globSync("src/**/*.ts", { cwd: ROOT });
+const PERMISSIVE = new Set(["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT"]);
 const statements = globSync("migrations/{committed/*,fixtures/**/*}.sql", { cwd: ROOT });
 
 test("SQL stands in src/api alone, COPY and the ends of transactions aside", () => {
@@ -72,6 +73,8 @@ describe("our own errors", () => {
 describe("package-lock.json", () => {
   interface Locked {
     version?: string;
+    dev?: boolean;
+    optional?: boolean;
     resolved?: string;
     integrity?: string;
     dependencies?: Record<string, string>;
@@ -83,6 +86,7 @@ describe("package-lock.json", () => {
   const { packages } = JSON.parse(read("package-lock.json")) as {
     packages: Record<string, Locked>;
   };
+  const manifest = JSON.parse(read("package.json")) as Locked;
 
   test("has no holes: whatever a package asks for is there", () => {
     const holes = Object.entries(packages).flatMap(([path, locked]) =>
@@ -107,17 +111,62 @@ describe("package-lock.json", () => {
   });
 
   test("is that of package.json", () => {
-    const manifest = JSON.parse(read("package.json")) as Locked;
-    const { dependencies, devDependencies, version } = packages[""] ?? {};
+    const wanted = ({ dependencies, devDependencies, peerDependencies, version }: Locked) => ({
+      dependencies,
+      devDependencies,
+      peerDependencies,
+      version,
+    });
+    assert.deepEqual(wanted(packages[""] ?? {}), wanted(manifest));
+  });
+
+  test("has the optional peers as development tools, in the version that users are told", () => {
+    const { devDependencies = {}, peerDependencies = {}, peerDependenciesMeta = {} } = manifest;
+    const names = Object.keys(peerDependencies);
+    assert.ok(names.length > 0);
+    for (const name of names) {
+      assert.equal(devDependencies[name], peerDependencies[name], name);
+      assert.equal(peerDependenciesMeta[name]?.optional, true, name);
+    }
+  });
+
+  test("brings permissive licences alone to run-time", () => {
+    const runTime = Object.entries(packages).filter(([path, { dev }]) => path !== "" && !dev);
+    const licences = runTime.flatMap(([path, { optional }]) => {
+      const file = join(path, "package.json");
+      // Of another operating system.
+      if (optional && !existsSync(join(ROOT, file))) return [];
+      const { license } = JSON.parse(read(file)) as { license?: unknown };
+      return [[path, license] as const];
+    });
+    assert.ok(licences.length > 50);
     assert.deepEqual(
-      { dependencies, devDependencies, version },
-      {
-        dependencies: manifest.dependencies,
-        devDependencies: manifest.devDependencies,
-        version: manifest.version,
-      },
+      licences.filter(([, license]) => !isPermissive(license)),
+      [],
     );
   });
+
+  test("would not take a licence that asks for more than a notice", () => {
+    for (const license of ["MIT", "(MIT OR GPL-2.0)", "Apache-2.0 AND ISC"]) {
+      assert.ok(isPermissive(license), license);
+    }
+    const others = [
+      "GPL-2.0-only",
+      "MIT AND LGPL-3.0",
+      "UNLICENSED",
+      "SEE LICENSE IN x",
+      undefined,
+    ];
+    for (const license of others) assert.ok(!isPermissive(license), license);
+  });
+
+  /** Whether an SPDX expression lets us choose permissive licences alone. */
+  function isPermissive(expression: unknown): boolean {
+    if (typeof expression !== "string") return false;
+    // An inner parenthesis stays, and is part of no permissive name.
+    const choices = expression.replace(/^\(([^()]*)\)$/, "$1").split(" OR ");
+    return choices.some((choice) => choice.split(" AND ").every((id) => PERMISSIVE.has(id)));
+  }
 
   function wantedBy(locked: Locked): string[] {
     const isOptionalPeer = (name: string) => locked.peerDependenciesMeta?.[name]?.optional === true;

@@ -2,6 +2,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as api from "../api/demo.ts";
 import { type Database, openDatabase } from "../database.ts";
+import { requireEmbedded } from "../embedded-packages.ts";
 import { type ExitCode, exitCodes } from "../errors.ts";
 import { type IngestResult, everyNewFile, ingest } from "../ingest.ts";
 import type { Logger } from "../log.ts";
@@ -36,6 +37,7 @@ export function demoCommand(flags: CommonFlags): Promise<void> {
 }
 
 async function runDemo({ config, log }: Session, asJson: boolean): Promise<ExitCode> {
+  requireEmbedded("database", "object store");
   const tell = asJson ? () => undefined : print;
   const databaseUrl = `pglite:${FOLDER}/db`;
 

@@ -1,11 +1,23 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { chmodSync, readdirSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  globSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  writeFileSync,
+} from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, describe, test } from "node:test";
+import { type TestContext, after, describe, test } from "node:test";
 import { promisify } from "node:util";
+import { placeOf } from "../../src/embedded-packages.ts";
 import { exitCodes } from "../../src/errors.ts";
 import { csvOf } from "../harness/csv.ts";
 import { changeKey } from "../harness/loader.ts";
@@ -19,6 +31,11 @@ const folder = await mkdtemp("/tmp/fleettickets-package-");
 after(() => rm(folder, { recursive: true }));
 // Its own folder can be closed to the account that a test runs the program as.
 chmodSync(folder, 0o755);
+
+const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as {
+  peerDependencies: Record<string, string>;
+};
+const optionalPeers = Object.keys(manifest.peerDependencies);
 
 interface Packed {
   filename: string;
@@ -63,6 +80,8 @@ describe("installed in an empty prefix, and called from another folder", () => {
   const prefix = join(folder, "prefix");
   const command = join(prefix, "bin/fleettickets");
 
+  const installed = join(prefix, "lib/node_modules/fleettickets");
+
   async function fleettickets(args: string[], env: Record<string, string> = {}) {
     const { PATH } = process.env;
     const { stdout } = await run(command, args, { cwd: tmpdir(), env: { PATH, ...env } });
@@ -79,6 +98,17 @@ describe("installed in an empty prefix, and called from another folder", () => {
     assert.match(await fleettickets(["--version"]), /^\d+\.\d+\.\d+\n$/);
   });
 
+  test("it is below 25 MB, and without the embedded servers", () => {
+    const files = globSync("**/*", { cwd: installed })
+      .map((path) => lstatSync(join(installed, path)))
+      .filter((found) => found.isFile());
+    const bytes = files.reduce((sum, { size }) => sum + size, 0);
+    assert.ok(files.length > 1000 && bytes < 25_000_000, `${files.length} files, ${bytes} bytes`);
+    for (const name of optionalPeers) {
+      assert.ok(!existsSync(join(installed, "node_modules", name)), name);
+    }
+  });
+
   test("it migrates, loads and archives", async (t) => {
     const s3 = await startS3(t);
     const env = { ...s3.env, DATABASE_URL: await createEmptyDatabase(t) };
@@ -92,10 +122,99 @@ describe("installed in an empty prefix, and called from another folder", () => {
     await fleettickets(["doctor"], env);
   });
 
-  test("it does the demo", async (t) => {
-    const cwd = await mkdtemp(join(tmpdir(), "fleettickets-demo-"));
-    t.after(() => rm(cwd, { recursive: true }));
-    const { stdout } = await run(command, ["demo", "--json"], { cwd });
-    assert.equal((JSON.parse(stdout) as { exit_code: number }).exit_code, exitCodes.done);
+  describe("asked for an embedded server, which is not installed", () => {
+    const cases = {
+      demo: ["demo"],
+      migrate: ["migrate"],
+      ingest: ["ingest", "inc", "--csv", "no-such.csv"],
+      preview: ["preview", "--port", "0"],
+    };
+    for (const [name, args] of Object.entries(cases)) {
+      test(`${name} ends with 2 and the command that installs it, and touches nothing`, async (t) => {
+        const cwd = await emptyFolder(t);
+        const { exit_code, error } = await refused(args, cwd);
+        assert.equal(exit_code, exitCodes.usage);
+        assert.match(error.message, /run npm install --global --prefix \S+ @electric-sql\/pglite@/);
+        assert.deepEqual(readdirSync(cwd), []);
+      });
+    }
+
+    test("doctor has that command as the cure", async (t) => {
+      const { exit_code, checks } = await refused(["doctor"], await emptyFolder(t));
+      assert.equal(exit_code, exitCodes.usage);
+      const found = checks.find(({ check }) => check === "database");
+      assert.match(found?.cure ?? "", /npm install --global --prefix/);
+    });
+
+    test("and with the command followed, the demo runs", async (t) => {
+      const cwd = await emptyFolder(t);
+      const { error } = await refused(["demo"], cwd);
+      const install = /npm install .*$/.exec(error.message)?.[0] ?? assert.fail(error.message);
+      await run("sh", ["-c", `${install} --prefer-offline --no-audit --no-fund`]);
+      const { stdout } = await run(command, ["demo", "--json"], { cwd });
+      assert.equal((JSON.parse(stdout) as { exit_code: number }).exit_code, exitCodes.done);
+    });
   });
+
+  interface Refused {
+    exit_code: number;
+    error: { message: string };
+    checks: { check: string; cure: string | null }[];
+  }
+
+  /** What a command prints that an embedded database in `cwd` is named to, and that fails. */
+  async function refused(args: string[], cwd: string): Promise<Refused> {
+    const { PATH } = process.env;
+    const env = { PATH, DATABASE_URL: "pglite:db" };
+    try {
+      await run(command, [...args, "--json"], { cwd, env });
+    } catch (error) {
+      return JSON.parse((error as { stdout: string }).stdout) as Refused;
+    }
+    return assert.fail(`${args.join(" ")} ended well`);
+  }
 });
+
+test("the command that installs goes by where the program is", () => {
+  const project = mkdtempSync(join(folder, "project-"));
+  const inProject = join(project, "node_modules/fleettickets");
+  assert.deepEqual(placeOf(inProject), ["--prefix", project]);
+  assert.deepEqual(placeOf("/usr/local/lib/node_modules/fleettickets"), [
+    "--global",
+    "--prefix",
+    "/usr/local",
+  ]);
+  assert.deepEqual(placeOf("/app").slice(-2), ["--prefix", "/app"]);
+
+  const lib = join(project, "lib");
+  mkdirSync(lib);
+  writeFileSync(join(lib, "package.json"), "{}");
+  assert.deepEqual(placeOf(join(lib, "node_modules/fleettickets")), ["--prefix", lib]);
+});
+
+test("without the development tools, a checkout takes the embedded servers by the same command", async (t) => {
+  const checkout = await emptyFolder(t);
+  for (const name of ["package.json", "package-lock.json", ".npmrc"]) {
+    cpSync(join(ROOT, name), join(checkout, name));
+  }
+  await run("npm", ["ci", "--omit=dev", "--ignore-scripts", "--prefer-offline"], { cwd: checkout });
+  const wanted = Object.entries(manifest.peerDependencies).map(([n, range]) => `${n}@${range}`);
+  const options = ["--ignore-scripts", "--prefer-offline"];
+  await run("npm", ["install", ...placeOf(checkout), ...options, ...wanted]);
+  for (const name of optionalPeers) {
+    assert.ok(existsSync(join(checkout, "node_modules", name)), name);
+  }
+  assert.ok(!existsSync(join(checkout, "node_modules/eslint")));
+  for (const name of ["package.json", "package-lock.json"]) {
+    assert.equal(
+      readFileSync(join(checkout, name), "utf8"),
+      readFileSync(join(ROOT, name), "utf8"),
+    );
+  }
+});
+
+async function emptyFolder(t: TestContext): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), "fleettickets-empty-"));
+  t.after(() => rm(path, { recursive: true }));
+  return path;
+}
