@@ -90,9 +90,10 @@ const pages: Record<string, (t: TestContext, page: string) => Promise<void>> = {
         { at: "[Service]", does: (text) => units.push(text) },
         { at: "[Timer]", does: (text) => units.push(text) },
         { at: "systemctl", notRun: "it would change the machine" },
-        ...["build", "run", "exec", "compose up", "compose exec", "compose exec"].map(
-          (command) => ({ at: `docker ${command}`, notRun: "Docker may not be there" }),
-        ),
+        ...["build", "run", "exec", "compose up", "compose exec"].map((command) => ({
+          at: `docker ${command}`,
+          notRun: "Docker may not be there",
+        })),
       ],
     });
     await verifyUnits(t, units);
