@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { UsageError } from "./errors.ts";
 import { type ProviderName, providerNames, providers } from "./geocoders.ts";
 import { type LogLevel, logLevels } from "./log.ts";
@@ -58,13 +58,21 @@ export interface Flags {
 export type Part = "database" | "bucket" | "bucket if set" | "geocoder" | "geocoder if named";
 type Environment = Readonly<Record<string, string | undefined>>;
 
+const ownSecretsOfLibraries = [
+  "PGPASSWORD",
+  "AWS_ACCESS_KEY_ID",
+  "AWS_SECRET_ACCESS_KEY",
+  "AWS_SESSION_TOKEN",
+] as const;
+
 /** Reads `.env` of the working folder, if there is one. What the environment has already, wins. */
 export function loadDotEnv(): void {
   if (existsSync(".env")) process.loadEnvFile(".env");
 }
 
 /**
- * The configuration for a command: flag beats environment beats default.
+ * The configuration for a command: flag beats environment beats default. No problem quotes a value,
+ * since it may be a secret in the wrong variable.
  *
  * @param needs the parts that the command uses; the others are not asked for
  * @throws UsageError with every problem at once, each with its cure
@@ -82,6 +90,8 @@ export function inspectConfig(
   needs: readonly Part[],
 ): { config: Config; problems: string[] } {
   const problems: string[] = [];
+  // What the driver and the AWS SDK read themselves.
+  for (const name of ownSecretsOfLibraries) keepSecret(env[name]);
   const config = {
     databaseUrl: readDatabaseUrl(env, needs.includes("database"), problems),
     bucket: readBucket(env, flags, needs, problems),
@@ -98,19 +108,29 @@ export function inspectConfig(
 
 function readDatabaseUrl(env: Environment, isNeeded: boolean, problems: string[]): string {
   const url = env["DATABASE_URL"] ?? "";
-  if (/^postgres(ql)?:\/\//.test(url) && URL.canParse(url) && isDecodable(url)) {
+  if (isServerAddress(url)) {
+    const { password, searchParams } = new URL(url);
     keepSecret(url);
-    keepSecret(decodeURIComponent(new URL(url).password));
-    return url;
-  }
-  if (isNeeded && !/^pglite:./.test(url)) {
+    keepSecret(decodeURIComponent(password));
+    for (const name of ["password", "sslpassword", "sslkey"]) {
+      keepSecret(searchParams.get(name) ?? undefined);
+    }
+    if (isNeeded) problems.push(...unreadableFiles(searchParams));
+  } else if (isNeeded && !/^pglite:./.test(url)) {
     problems.push(
-      (url === "" ? "DATABASE_URL is not set" : "DATABASE_URL is no database address") +
+      (url === "" ? "DATABASE_URL is not set" : "DATABASE_URL is not a database address") +
         ": set it to postgres://user:password@host:5432/name, with signs in the password as %xx, " +
         "or to pglite:<folder> for the embedded PostgreSQL",
     );
   }
   return url;
+}
+
+/** Whether it can be read in one way only, so that no part of a password is taken for a host. */
+function isServerAddress(text: string): boolean {
+  if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text) || !isDecodable(text)) return false;
+  const { pathname, searchParams, hash } = new URL(text);
+  return ![pathname, hash, ...searchParams.keys()].some((part) => /[@#]/.test(part));
 }
 
 /** Whether its escapes are right: a password with a bare % in it has wrong ones. */
@@ -121,6 +141,22 @@ function isDecodable(url: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** The files that the driver would fail to read, which would quote their paths. */
+function unreadableFiles(parameters: URLSearchParams): string[] {
+  return ["sslcert", "sslkey", "sslrootcert"].flatMap((name) => {
+    const path = parameters.get(name);
+    if (!path) return [];
+    try {
+      readFileSync(path);
+      return [];
+    } catch (error) {
+      const reason = error instanceof Error && "code" in error ? String(error.code) : "unreadable";
+      const problem = `its ${name} names a file that cannot be read (${reason})`;
+      return [`DATABASE_URL is not usable, ${problem}: set ${name} to the path of a file`];
+    }
+  });
 }
 
 function readBucket(
@@ -140,8 +176,11 @@ function readBucket(
   if (isNeeded) {
     if (endpoint === undefined) {
       problems.push("RUSTFS_ENDPOINT is not set: set it to the object store, http://host:9000");
-    } else if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint)) {
-      problems.push(`RUSTFS_ENDPOINT is no address: set it to http://host:9000, not ${endpoint}`);
+    } else if (!isBaseAddress(endpoint)) {
+      problems.push(
+        "RUSTFS_ENDPOINT is not a base address: set it to http://host:9000, without user, ? and #; " +
+          "the keys have variables of their own",
+      );
     }
     if ((accessKeyId === undefined) !== (secretAccessKey === undefined)) {
       const [set, missing] =
@@ -169,7 +208,8 @@ function readGeocoder(
 ): GeocoderConfig | undefined {
   const name = env["GEOCODER_PROVIDER"] || undefined;
   const apiKey = env["GEOCODER_API_KEY"] ?? "";
-  keepSecret(apiKey);
+  const isProviderName = providerNames.some((known) => known === apiKey);
+  if (!isProviderName) keepSecret(apiKey);
   const isNeeded =
     needs.includes("geocoder") || (needs.includes("geocoder if named") && name !== undefined);
   if (!isNeeded) return undefined;
@@ -177,16 +217,19 @@ function readGeocoder(
   const cure = `set it to one of ${providerNames.join(", ")}`;
   const provider = providerNames.find((known) => known === name);
   if (name === undefined) problems.push(`GEOCODER_PROVIDER is not set: ${cure}`);
-  else if (provider === undefined) problems.push(`GEOCODER_PROVIDER is ${name}: ${cure}`);
+  else if (provider === undefined)
+    problems.push(`GEOCODER_PROVIDER is not a known provider: ${cure}`);
 
   const { needsKey = false, url: ownUrl = "" } = provider === undefined ? {} : providers[provider];
-  if (needsKey && apiKey === "") {
+  if (isProviderName) {
+    problems.push("GEOCODER_API_KEY is the name of a provider: set it to your key");
+  } else if (needsKey && apiKey === "") {
     problems.push(`GEOCODER_API_KEY is not set: set it to your key of ${provider}`);
   }
   const url = env["GEOCODER_URL"] || ownUrl;
   if (url !== "" && !isBaseAddress(url)) {
     problems.push(
-      "GEOCODER_URL is no base address: set it to http://host:port, without user, ? and #",
+      "GEOCODER_URL is not a base address: set it to http://host:port, without user, ? and #",
     );
   } else if (provider !== undefined && url === "") {
     problems.push(
@@ -194,11 +237,10 @@ function readGeocoder(
         "is not there for bulk use",
     );
   }
-  const rateText = env["GEOCODER_RPS"] || "1";
-  const requestsPerSecond = Number(rateText);
+  const requestsPerSecond = Number(env["GEOCODER_RPS"] || "1");
   if (!(requestsPerSecond >= 0.001 && requestsPerSecond <= 1000)) {
     problems.push(
-      `GEOCODER_RPS is ${rateText}: set it to requests a second, between 0.001 and 1000`,
+      "GEOCODER_RPS is not a rate: set it to requests a second, between 0.001 and 1000",
     );
   }
   const timeoutMs = readSeconds(env, "GEOCODER_TIMEOUT", 20, problems);
@@ -209,15 +251,15 @@ function readGeocoder(
 
 function isBaseAddress(text: string): boolean {
   if (!/^https?:\/\//.test(text) || !URL.canParse(text)) return false;
-  const { username, password, search, hash } = new URL(text);
-  return `${username}${password}${search}${hash}` === "";
+  // A password with a slash in it ends up in the path, with the @ behind it.
+  return !/[@?#]/.test(text);
 }
 
 function readStyleUrl(env: Environment, problems: string[]): string | undefined {
   const url = env["PREVIEW_STYLE_URL"] || undefined;
   if (url !== undefined && (!/^https?:\/\//.test(url) || !URL.canParse(url))) {
     problems.push(
-      "PREVIEW_STYLE_URL is no address: set it to a MapLibre style, https://host/style.json",
+      "PREVIEW_STYLE_URL is not an address: set it to a MapLibre style, https://host/style.json",
     );
   }
   return url;
@@ -229,10 +271,9 @@ function readSeconds(
   byDefault: number,
   problems: string[],
 ): number {
-  const text = env[name] || String(byDefault);
-  const seconds = Number(text);
+  const seconds = Number(env[name] || byDefault);
   if (!(seconds > 0 && seconds <= 86_400)) {
-    problems.push(`${name} is ${text}: set it to a number of seconds, up to a day`);
+    problems.push(`${name} is not a length of time: set it to a number of seconds, up to a day`);
   }
   return Math.round(seconds * 1000);
 }
@@ -241,7 +282,7 @@ function readLogLevel(env: Environment, flags: Flags, problems: string[]): LogLe
   const name = flags.logLevel ?? (env["LOG_LEVEL"] || "info");
   const level = logLevels.find((l) => l === name);
   if (level === undefined) {
-    problems.push(`LOG_LEVEL is ${name}: set it to one of ${logLevels.join(", ")}`);
+    problems.push(`LOG_LEVEL is not a log level: set it to one of ${logLevels.join(", ")}`);
   }
   return level ?? "info";
 }

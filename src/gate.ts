@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer";
 import { RefusedFile } from "./errors.ts";
 import { collectGarbage } from "./garbage.ts";
 import { createScanner } from "./scanner.ts";
+import { excerpt } from "./secrets.ts";
 
 // COPY lets damaged files through without a word: quotes that fuse rows, a lone `\.` that ends the
 // data early, an object cut in its last field, an error page. This gate stands in front of it.
@@ -150,7 +151,7 @@ function sniff(beginning: Buffer): void {
   if (text.startsWith("<")) {
     throw new RefusedFile("TK103", `line ${line}: this is HTML or XML, not CSV`, {
       line,
-      detail: `It begins: ${JSON.stringify(text.slice(0, 80))}`,
+      detail: `It begins: ${JSON.stringify(excerpt(text, 80))}`,
     });
   }
   const [separator] = /[;\t|]/.exec(text) ?? [];

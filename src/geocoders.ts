@@ -1,4 +1,5 @@
 // What each provider is asked, and what its answers mean. No request is made here.
+import { excerpt } from "./secrets.ts";
 
 /** A place to look for. */
 export interface Question {
@@ -222,7 +223,7 @@ function wordsOf(body: unknown): string {
     field(field(body, "error"), "message"),
     field(field(body, "status"), "message"),
   ].find((value) => typeof value === "string");
-  return typeof words === "string" ? words.slice(0, 200) : "";
+  return typeof words === "string" ? excerpt(words, 200) : "";
 }
 
 function field(value: unknown, name: string): unknown {

@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { type Config, type Part, readConfig } from "../src/config.ts";
+import { type Config, type Part, inspectConfig, readConfig } from "../src/config.ts";
 import { UsageError, exitCodes } from "../src/errors.ts";
 import { keepSecret, withoutSecrets } from "../src/secrets.ts";
 import { type CliOptions, describeRun, runCli, spawnCli } from "./harness/cli.ts";
@@ -92,6 +92,49 @@ describe("the configuration", () => {
     );
   });
 
+  test("quotes no value when it finds fault: it may be a secret in the wrong variable", () => {
+    const secret = "s3cr3t";
+    const names = [
+      ...["DATABASE_URL", "RUSTFS_ENDPOINT", "RUSTFS_SECRET_KEY", "STALL_TIMEOUT"],
+      ...["STATEMENT_TIMEOUT", "LOG_LEVEL", "PREVIEW_STYLE_URL", "GEOCODER_PROVIDER"],
+      ...["GEOCODER_API_KEY", "GEOCODER_URL", "GEOCODER_RPS", "GEOCODER_TIMEOUT"],
+    ];
+    for (const value of [
+      secret,
+      `user:${secret}@host:9000`,
+      `http://user:${secret}@host:9000`,
+      `http://user:1/${secret}@host:9000`,
+      `postgres://user:12#${secret}@host/db`,
+      `postgres://user@host/db?sslkey=/no/${secret}`,
+    ]) {
+      for (const name of names) {
+        const env = { GEOCODER_PROVIDER: "opencage", ...good, [name]: value };
+        const { problems } = inspectConfig(env, {}, [...everything, "geocoder"]);
+        assert.ok(!problems.join("\n").includes(secret), `${name} is quoted: ${problems.join()}`);
+      }
+    }
+  });
+
+  test("makes secrets of what the driver and the AWS SDK read themselves", () => {
+    const env = {
+      PGPASSWORD: "password of the driver",
+      AWS_ACCESS_KEY_ID: "id of the SDK",
+      AWS_SECRET_ACCESS_KEY: "key of the SDK",
+      AWS_SESSION_TOKEN: "token of the SDK",
+      DATABASE_URL: "postgres://user@h/db?password=in+the+query&sslkey=/path/of/the.key",
+    };
+    inspectConfig(env, {}, []);
+    const { DATABASE_URL, ...values } = env;
+    for (const secret of [
+      ...Object.values(values),
+      DATABASE_URL,
+      "in the query",
+      "/path/of/the.key",
+    ]) {
+      assert.equal(withoutSecrets(`<${secret}>`), "<***>");
+    }
+  });
+
   test("cannot be changed", () => {
     assert.ok(Object.isFrozen(readConfig(good, {}, everything)));
   });
@@ -127,8 +170,28 @@ describe("the configuration", () => {
     ["an address without a scheme", { DATABASE_URL: "127.0.0.1/db" }, "DATABASE_URL"],
     ["an address with a space", { DATABASE_URL: "postgres://a b/db" }, "DATABASE_URL"],
     ["a password of broken escapes", { DATABASE_URL: "postgres://u:%ZZ@h/db" }, "DATABASE_URL"],
+    ["a password with a bare slash", { DATABASE_URL: "postgres://u:12/34@h/db" }, "DATABASE_URL"],
+    ["a password with a bare ?", { DATABASE_URL: "postgres://u:12?34@h/db" }, "DATABASE_URL"],
+    ["a password with a bare #", { DATABASE_URL: "postgres://u:12#34@h/db" }, "DATABASE_URL"],
+    ["a password with a bare @ and /", { DATABASE_URL: "postgres://u:1@2/3@h/db" }, "DATABASE_URL"],
+    [
+      "a key that is not there",
+      { DATABASE_URL: `${good.DATABASE_URL}?sslkey=/no` },
+      "DATABASE_URL",
+    ],
+    [
+      "a root certificate that is a folder",
+      { DATABASE_URL: `${good.DATABASE_URL}?sslrootcert=/` },
+      "DATABASE_URL",
+    ],
     ["an embedded database without a folder", { DATABASE_URL: "pglite:" }, "DATABASE_URL"],
     ["an endpoint of another kind", { RUSTFS_ENDPOINT: "ftp://store" }, "RUSTFS_ENDPOINT"],
+    ["an endpoint with a user", { RUSTFS_ENDPOINT: "http://u:word@store:9000" }, "RUSTFS_ENDPOINT"],
+    [
+      "an endpoint with a bare slash in its password",
+      { RUSTFS_ENDPOINT: "http://u:1/2@store" },
+      "RUSTFS_ENDPOINT",
+    ],
     ["an access key alone", { RUSTFS_ACCESS_KEY: "key" }, "RUSTFS_SECRET_KEY"],
     ["no time at all", { STALL_TIMEOUT: "0" }, "STALL_TIMEOUT"],
     ["all the time in the world", { STATEMENT_TIMEOUT: "Infinity" }, "STATEMENT_TIMEOUT"],
@@ -175,6 +238,16 @@ describe("the configuration", () => {
     ["LocationIQ without a key", { GEOCODER_PROVIDER: "locationiq" }, ["GEOCODER_API_KEY"]],
     ["OpenCage without a key", { GEOCODER_PROVIDER: "opencage" }, ["GEOCODER_API_KEY"]],
     ["Nominatim without a server", { GEOCODER_PROVIDER: "nominatim" }, ["GEOCODER_URL"]],
+    [
+      "provider and key swapped",
+      { GEOCODER_PROVIDER: "pk.0123456789", GEOCODER_API_KEY: "locationiq" },
+      ["GEOCODER_API_KEY", "GEOCODER_PROVIDER"],
+    ],
+    [
+      "a provider's name for a key",
+      { GEOCODER_PROVIDER: "opencage", GEOCODER_API_KEY: "opencage" },
+      ["GEOCODER_API_KEY"],
+    ],
     [
       "an address with a user",
       { GEOCODER_PROVIDER: "nominatim", GEOCODER_URL: "http://user:word@host" },
@@ -338,6 +411,26 @@ describe("no secret is printed", () => {
     ],
     ["where there is no such bucket", ["--bucket", "not"], () => ({}), exitCodes.objectStore],
     ["where a key is missing", [], () => ({ RUSTFS_ACCESS_KEY: "" }), exitCodes.usage],
+    [
+      "where the store's address has a password",
+      [],
+      () => ({ RUSTFS_ENDPOINT: `http://user:${encodeURIComponent(password)}@127.0.0.1:1` }),
+      exitCodes.usage,
+    ],
+    [
+      "where the store's address has a password and no scheme",
+      [],
+      () => ({ RUSTFS_ENDPOINT: `user:${password}@127.0.0.1:1` }),
+      exitCodes.usage,
+    ],
+    [
+      "where the key of the database's TLS is not there",
+      [],
+      ({ DATABASE_URL = "" }) => ({
+        DATABASE_URL: `${DATABASE_URL}?sslkey=/${encodeURIComponent(password)}`,
+      }),
+      exitCodes.usage,
+    ],
   ];
   for (const [what, args, change, code] of cases) {
     test(what, async (t) => {

@@ -137,6 +137,28 @@ describe("geocode", () => {
     });
   }
 
+  test("shows no part of the key where the service quotes it, encoded or at the end of a long text", async (t) => {
+    const key = "the key's (32) signs! ~ #of+the/plan";
+    const search = new URLSearchParams({ key }).toString();
+    const texts = [160, 180, 199].map((length) => `${"x".repeat(length)}${key}`);
+    for (const error of [key, search, encodeURIComponent(key), ...texts]) {
+      const answer = (): StubAnswer => ({
+        status: 401,
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ error }),
+      });
+      const { run } = await scene(t, answer, { clusters: ["one"] });
+      for (const more of [[], ["--json"]]) {
+        const { stdout, stderr } = await run(
+          ["clusters", "--apply", ...more],
+          exitCodes.geocoderRefused,
+          { GEOCODER_API_KEY: key },
+        );
+        assert.doesNotMatch(`${stdout}${stderr}`, /the.?key|key%27|signs|of\+the|of%2Bthe/);
+      }
+    }
+  });
+
   test("says all that is missing, with exit code 2", async (t) => {
     const { run, questions } = await scene(t, found);
     const { stderr } = await run(["clusters", "--apply"], exitCodes.usage, {
