@@ -3,6 +3,7 @@ import { Argument, Command, InvalidArgumentError } from "commander";
 import { parseDuration } from "./duration.ts";
 import { exitCodes } from "./errors.ts";
 import { geocodingKinds } from "./geocode.ts";
+import { printable } from "./printable.ts";
 
 const exitCodeHelp = `
 Exit codes: 0 done or nothing to do · 1 unexpected, or status too old · 2 usage or configuration ·
@@ -24,6 +25,12 @@ export function createProgram(): Command {
     .showHelpAfterError("(--help tells more)")
     .addHelpText("after", exitCodeHelp)
     .configureHelp({ showGlobalOptions: true })
+    // It quotes what it does not understand.
+    .configureOutput({
+      outputError: (text, write) => {
+        write(printable(text));
+      },
+    })
     .exitOverride(({ exitCode }) => {
       // commander says 1 for a wrong command line.
       process.exit(exitCode === 0 ? exitCodes.done : exitCodes.usage);

@@ -6,9 +6,8 @@ import {
   UsageError,
   describeError,
 } from "./errors.ts";
-import { textOfLogLine } from "./log-text.ts";
+import { printable, printableInLine, printableJson } from "./printable.ts";
 import { clearProgress } from "./progress.ts";
-import { withoutSecrets } from "./secrets.ts";
 
 export type { Logger };
 
@@ -19,17 +18,37 @@ export type LogLevel = (typeof logLevels)[number];
  * The program's log on stderr: JSON lines, or text for a person where stderr is a terminal.
  * Results go to stdout and never through here.
  */
-export function createLog(level: LogLevel): Logger {
-  const format = process.stderr.isTTY ? textOfLogLine : (line: string) => line;
+export async function createLog(level: LogLevel): Promise<Logger> {
+  const format = process.stderr.isTTY ? await formatForPeople() : formatForMachines;
   return pino(
     { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
     {
       write(line: string) {
         clearProgress();
-        process.stderr.write(withoutSecrets(format(line)));
+        process.stderr.write(format(line));
       },
     },
   );
+}
+
+async function formatForPeople(): Promise<(line: string) => string> {
+  // Of no use to cron, and not free to load.
+  const { default: pretty } = await import("pino-pretty");
+  const format = pretty.prettyFactory({
+    colorize: process.stderr.hasColors(),
+    translateTime: "SYS:HH:MM:ss",
+  });
+  return (line) =>
+    format(
+      JSON.parse(line, (name, value: unknown) => {
+        if (typeof value !== "string") return value;
+        return name === "stack" ? printable(value) : printableInLine(value);
+      }),
+    );
+}
+
+function formatForMachines(line: string): string {
+  return `${printableJson(JSON.parse(line))}\n`;
 }
 
 /** Logs what ended a run, with all that it says of its cure. */

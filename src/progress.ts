@@ -1,5 +1,6 @@
 import { posix } from "node:path";
 import { formatDuration } from "./duration.ts";
+import { printableInLine } from "./printable.ts";
 
 const BAR_WIDTH = 24;
 const EVERY_MS = 100;
@@ -147,7 +148,7 @@ function forecast(elapsedMs: number, share: number): string[] {
 
 function fitted(parts: readonly string[], width: number): string {
   let line = "";
-  for (const part of parts) {
+  for (const part of parts.map(printableInLine)) {
     const longer = line === "" ? part : `${line} · ${part}`;
     // The last column makes some terminals begin a new line.
     if (longer.length >= width) break;

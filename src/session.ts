@@ -70,11 +70,11 @@ async function run<Configured extends { config: Config }>(
   configure: () => Configured,
   work: (session: Configured & { log: Logger }) => Promise<ExitCode>,
 ): Promise<void> {
-  let log = createLog("info");
+  let log = await createLog("info");
   try {
     loadDotEnv();
     const configured = configure();
-    log = createLog(configured.config.logLevel);
+    log = await createLog(configured.config.logLevel);
     process.exitCode = await work({ ...configured, log });
   } catch (error) {
     process.exitCode = exitCodeOf(error);

@@ -2,6 +2,7 @@ import { posix } from "node:path";
 import type { ErrorDescription } from "./errors.ts";
 import type { FileOutcome, IngestResult } from "./ingest.ts";
 import { type Column, table } from "./output.ts";
+import { printableInLine } from "./printable.ts";
 
 const counts = [
   ["staged", "rows"],
@@ -33,12 +34,10 @@ function summaryOfRun(result: IngestResult): string {
   const parts = [`${dataset.toUpperCase()}: ${headline(result, applied.length, refused.length)}`];
   if (applied.length > 0) parts.push(tableOf(applied));
   for (const { key, code, error, hint } of refused) {
-    parts.push(`Refused ${key}
-  ${code} ${error}
-  ${hint}`);
+    parts.push(notice(`Refused ${key}`, `${code} ${error}`, hint));
   }
   for (const { key, error, hint } of files.filter((file) => file.status === "unread")) {
-    parts.push(`Not loaded ${key}\n  ${error}\n  ${hint}`);
+    parts.push(notice(`Not loaded ${key}`, error, hint));
   }
   if (result.error !== null) {
     parts.push(endedEarly(result.error));
@@ -48,7 +47,12 @@ function summaryOfRun(result: IngestResult): string {
 
 /** What ended a run before it was done, and what to do about it. */
 export function endedEarly({ message, hint }: ErrorDescription): string {
-  return `Ended early: ${message}${hint ? `\n  ${hint}` : ""}`;
+  return notice(`Ended early: ${message}`, ...(hint ? [hint] : []));
+}
+
+/** What happened, and below it what is to be known of it, each in a line of its own. */
+function notice(...lines: readonly string[]): string {
+  return lines.map(printableInLine).join("\n  ");
 }
 
 function headline(result: IngestResult, applied: number, refused: number): string {

@@ -23,7 +23,7 @@ import { gazetteerRows, insertGazetteerRow, insertTickets, standings } from "./s
 const START = Date.parse("2026-06-15T06:00:00Z");
 const KEY = "the-key-of-the-plan";
 const limits = { stallMs: 20_000, statementMs: 60_000 };
-const log = createLog("silent");
+const log = await createLog("silent");
 
 interface Bench {
   database: TestDatabase;

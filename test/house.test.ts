@@ -33,6 +33,12 @@ test("nothing but output.ts and the launcher writes to stdout, and nothing uses 
   );
 });
 
+test("what is written to a stream has been made printable, without secrets", () => {
+  const writers = sources.filter((path) => /process\.std(out|err)\b.*\bwrite/.test(read(path)));
+  assert.deepEqual(writers.sort(), ["src/log.ts", "src/output.ts", "src/progress.ts"]);
+  for (const path of writers) assert.match(read(path), /from "\.\/printable\.ts"/, path);
+});
+
 test("the program reads its environment in one place", () => {
   const found = sources.filter((path) => /process\.env\b/.test(read(path)));
   assert.deepEqual(found, ["src/session.ts"]);

@@ -1,6 +1,7 @@
 import type { Check } from "../check.ts";
 import { examine, exitCodeOfChecks } from "../doctor.ts";
 import { coloured, print, printJson } from "../output.ts";
+import { printableInLine } from "../printable.ts";
 import { type CommonFlags, runDiagnosis } from "../session.ts";
 
 /** `fleettickets doctor` */
@@ -17,6 +18,7 @@ export function doctorCommand(flags: CommonFlags): Promise<void> {
 const colours = { ok: "green", warning: "yellow", failed: "red", skipped: "dim" } as const;
 
 function lineFor({ check, status, finding, cure }: Check): string {
-  const line = `${coloured(colours[status], status.padEnd(7))}  ${check.padEnd(18)}  ${finding}`;
-  return cure === null ? line : `${line}\n${" ".repeat(29)}→ ${cure}`;
+  const [name, found] = [printableInLine(check).padEnd(18), printableInLine(finding)];
+  const line = `${coloured(colours[status], status.padEnd(7))}  ${name}  ${found}`;
+  return cure === null ? line : `${line}\n${" ".repeat(29)}→ ${printableInLine(cure)}`;
 }
