@@ -4,9 +4,9 @@ import { UsageError, describeError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import type { Bundle } from "./preview-bundle.ts";
 import { contentPolicy, previewPage } from "./preview-page.ts";
-import { type Failure, readFilters } from "./preview/data.ts";
+import { type Failure, type Filters, readFilters } from "./preview/data.ts";
+import { printableJson } from "./printable.ts";
 import { type Reader, isWrongQuestion } from "./reading.ts";
-import { withoutSecrets } from "./secrets.ts";
 
 export interface PreviewOptions {
   /** What to listen on; 127.0.0.1 unless somebody wants it otherwise. */
@@ -67,9 +67,9 @@ export async function startPreview(
       return plain(400, "This is no address.");
     const { pathname, searchParams } = new URL(path, base);
     if (Object.hasOwn(fixed, pathname)) return fixed[pathname] as Answer;
-    if (pathname === "/api/map") return data(() => reader.map(readFilters(searchParams)));
+    if (pathname === "/api/map") return data(() => reader.map(filtersOf(searchParams)));
     if (pathname === "/api/dashboards") {
-      return data(() => reader.dashboards(readFilters(searchParams)));
+      return data(() => reader.dashboards(filtersOf(searchParams)));
     }
     return plain(404, "There is nothing here. The page is at /");
   }
@@ -84,7 +84,7 @@ export async function startPreview(
       const failure: Failure = {
         error: { message, ...(code && { code }), ...(hint && { hint }) },
       };
-      return { status, type: "application/json", body: withoutSecrets(JSON.stringify(failure)) };
+      return { status, type: "application/json", body: printableJson(failure) };
     }
   }
 
@@ -137,6 +137,14 @@ export async function startPreview(
       server.listen(port, host, resolve);
     });
   }
+}
+
+/** @throws UsageError for a character that no text of PostgreSQL can hold */
+function filtersOf(query: URLSearchParams): Filters {
+  if (query.toString().includes("%00")) {
+    throw new UsageError("a query parameter holds a NUL character: remove %00 from the address");
+  }
+  return readFilters(query);
 }
 
 /** Whether a request was made to an address, or to a name that no other site can have. */

@@ -87,8 +87,8 @@ function datasetsOf({ dataset }: Filters): readonly DashboardDataset[] {
 }
 
 /** Whether it is the question that was wrong, and neither the database nor the program. */
-export function isWrongQuestion(error: unknown): error is CodedError {
-  return error instanceof CodedError && exitCodeOf(error) === exitCodes.usage;
+export function isWrongQuestion(error: unknown): boolean {
+  return exitCodeOf(error) === exitCodes.usage;
 }
 
 function isLostConnection(error: unknown): boolean {

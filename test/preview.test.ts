@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { lstat, mkdtemp, readFile, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { networkInterfaces, tmpdir } from "node:os";
@@ -485,6 +486,21 @@ describe("the server of the page", () => {
     }
   });
 
+  test("says that no text can hold a NUL, as 400, and goes on", async () => {
+    for (const query of [
+      "/api/map?cluster=%00",
+      "/api/map?status=o%00pen",
+      "/api/dashboards?dataset=inc%00",
+      "/api/dashboards?window=%007d",
+      "/api/dashboards?cluster=Karen&c%00=1",
+    ]) {
+      const { status, body } = await ask(query);
+      assert.equal(status, 400, query);
+      assert.match((JSON.parse(body) as { error: { message: string } }).error.message, /NUL/);
+    }
+    assert.equal((await ask("/api/map?cluster=%2500")).status, 200);
+  });
+
   test("tells no secret", async () => {
     for (const path of [
       "/",
@@ -616,6 +632,32 @@ describe("a report", () => {
     assert.match(policy, /connect-src blob:(;|$)/);
     assert.doesNotMatch(policy, /unsafe|http|\*/);
     assert.doesNotMatch(html, /<(script|link|img)[^>]*(src|href)="(?!data:)/);
+  });
+
+  test("replaces an older file, and nothing that is no file", async (t) => {
+    const folder = await temporaryFolder(t);
+    const file = join(folder, "r.html");
+    const link = join(folder, "link.html");
+    const dangling = join(folder, "dangling.html");
+    const fifo = join(folder, "fifo");
+    await writeFile(file, "older");
+    await symlink(file, link);
+    await symlink(join(folder, "nowhere.html"), dangling);
+    execFileSync("mkfifo", [fifo]);
+    const report = async (out: string, code: number) => {
+      const args = ["report", "--out", out];
+      const result = await runCli(args, { env: { DATABASE_URL: database.url } });
+      assert.equal(result.code, code, describeRun(args, result));
+    };
+    for (const out of [link, dangling, fifo, folder, "/dev/null"]) {
+      await report(out, exitCodes.usage);
+    }
+    assert.equal(await readFile(file, "utf8"), "older");
+    const names = ["dangling.html", "fifo", "link.html", "r.html"];
+    assert.deepEqual((await readdir(folder)).sort(), names);
+    assert.ok((await lstat("/dev/null")).isCharacterDevice());
+    await report(file, exitCodes.done);
+    assert.match(await readFile(file, "utf8"), /^<!doctype html>/i);
   });
 
   test("that cannot be written, or not be asked for, ends with exit code 2", async (t) => {
