@@ -79,6 +79,12 @@ describe("the command line", () => {
     }
   });
 
+  test("says so where it may open too few files, with exit code 2", async () => {
+    const { code, stdout, stderr } = await runCli(["--version"], { openFiles: 30 });
+    assert.deepEqual([code, stdout], [exitCodes.usage, ""]);
+    assert.match(stderr, /^fleettickets .*EMFILE.*ulimit -n \d+\n$/);
+  });
+
   test("prints a result for a person, and one log entry a line beside it", async (t) => {
     const { s3, run } = await startLoader(t);
     await s3.put(changeKey(1), csvOf([{ ticket_id: "T1" }]));

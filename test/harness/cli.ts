@@ -11,6 +11,8 @@ export interface CliOptions {
   env?: Record<string, string>;
   /** By default a folder without a `.env`. */
   cwd?: string;
+  /** How many files the command may have open at once, Node's own included. */
+  openFiles?: number;
 }
 
 export interface CliResult {
@@ -26,10 +28,13 @@ export interface CliResult {
 /** Starts `fleettickets <args>` and leaves it running. */
 export function spawnCli(
   args: string[],
-  { env = {}, cwd = tmpdir() }: CliOptions = {},
+  { env = {}, cwd = tmpdir(), openFiles }: CliOptions = {},
 ): ChildProcessWithoutNullStreams {
   const { PATH, HOME } = process.env;
-  return spawn(process.execPath, [CLI, ...args], { cwd, env: { PATH, HOME, ...env } });
+  const options = { cwd, env: { PATH, HOME, ...env } };
+  if (openFiles === undefined) return spawn(process.execPath, [CLI, ...args], options);
+  const limited = `ulimit -n ${openFiles}; exec "$0" "$@"`;
+  return spawn("sh", ["-c", limited, process.execPath, CLI, ...args], options);
 }
 
 /**
