@@ -70,7 +70,7 @@ export const ownErrors: Readonly<Record<string, { exit: ExitCode; means: string 
   TK105: { exit: exitCodes.fileRefused, means: "The file holds a NUL byte." },
   TK106: { exit: exitCodes.fileRefused, means: "The file is not valid UTF-8." },
   TK107: { exit: exitCodes.fileRefused, means: "A quote stands where none may be." },
-  TK108: { exit: exitCodes.fileRefused, means: "A quoted field does not end." },
+  TK108: { exit: exitCodes.fileRefused, means: "A quoted field or a row does not end." },
   TK109: {
     exit: exitCodes.fileRefused,
     means: "A row has another number of fields than the header.",
@@ -84,6 +84,8 @@ export const ownErrors: Readonly<Record<string, { exit: ExitCode; means: string 
     exit: exitCodes.fileRefused,
     means: "A carriage return stands outside quotes and ends no line.",
   },
+  TK113: { exit: exitCodes.fileRefused, means: "The header is longer than 64 KiB." },
+  TK114: { exit: exitCodes.fileRefused, means: "The header has more than 1,600 columns." },
 };
 
 /** An error with a number of its own in the documentation, or one that a peer gave a number. */

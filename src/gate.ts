@@ -1,7 +1,8 @@
 import { isUtf8 } from "node:buffer";
+import { createByteBuffer } from "./byte-buffer.ts";
 import { RefusedFile } from "./errors.ts";
 import { collectGarbage } from "./garbage.ts";
-import { createScanner } from "./scanner.ts";
+import { MAX_HEADER_BYTES, createScanner } from "./scanner.ts";
 import { excerpt } from "./secrets.ts";
 
 // COPY lets damaged files through without a word: quotes that fuse rows, a lone `\.` that ends the
@@ -19,14 +20,17 @@ export interface GatedFile {
   close: () => Promise<void>;
 }
 
-// Enough to hold the longest header there is room for.
-const MAX_HEADER_BYTES = 1024 * 1024;
-
 // Chunks leave garbage behind in V8's old space, 25 KiB for each MiB. Left to itself, V8 lets it lie
 // until there is a lot of it: with a file of 2 GiB, 161 MiB were resident, so collected 132.
 const BYTES_BETWEEN_COLLECTIONS = 256 * 1024 * 1024;
 
+// How much of a file that is no CSV an error quotes.
+const MAX_QUOTED_LENGTH = 80;
+
 const SPACE = 0x20;
+const TAB = 0x09;
+const LF = 0x0a;
+const CR = 0x0d;
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
 
 // What the first bytes give away.
@@ -44,16 +48,12 @@ const signatures: readonly { bytes: number[]; code: string; what: string }[] = [
  * Opens a file's stream as far as its header. From then on the records stream through, and the
  * gate closes, with an error, at the first thing that COPY would take wrongly.
  *
- * @param source the bytes of the file
- * @param onEnd called with their number when the source ends, before an incomplete last record is
- *   judged: the place to throw if there should have been more
- * @throws RefusedFile TK101 to TK112, here or from `records`
+ * @param source the bytes of the file. If it ends by an error, that is thrown on, and an incomplete
+ *   last record is not judged
+ * @throws RefusedFile TK101 to TK114, here or from `records`
  */
-export async function openGate(
-  source: AsyncIterable<Buffer>,
-  onEnd: (bytes: number) => void = () => undefined,
-): Promise<GatedFile> {
-  const chunks = counted(source, onEnd);
+export async function openGate(source: AsyncIterable<Buffer>): Promise<GatedFile> {
+  const chunks = withGarbageCollected(source);
   const scanner = createScanner();
   const utf8 = createUtf8Check();
   let ready: Buffer[] = [];
@@ -63,6 +63,25 @@ export async function openGate(
     const valid = utf8.push(chunk);
     ready.push(...scanner.push(chunk.subarray(0, valid)));
     if (valid < chunk.length) throw notUtf8(scanner.line());
+  }
+
+  /** Scans the blank lines at the beginning and returns the line behind them, or enough of it. */
+  async function firstLine(): Promise<Buffer> {
+    const held = createByteBuffer();
+    let isBeginning = true;
+    for (;;) {
+      const { done, value } = await chunks.next();
+      if (value !== undefined) held.append(value);
+      const isLast = done === true;
+      if (isBeginning && held.length() < BOM.length && !isLast) continue;
+      if (isBeginning) held.drop(bomLength(held.bytes()));
+      isBeginning = false;
+      const blank = blankLength(held.bytes());
+      scan(held.bytes().subarray(0, blank));
+      held.drop(blank);
+      const line = held.bytes();
+      if (isLast || line.length > MAX_HEADER_BYTES || line.includes(LF)) return line;
+    }
   }
 
   async function close(): Promise<void> {
@@ -82,9 +101,9 @@ export async function openGate(
   }
 
   try {
-    const beginning = await firstLine(chunks);
-    sniff(beginning);
-    scan(withoutBom(beginning));
+    const beginning = await firstLine();
+    sniff(beginning.subarray(0, MAX_HEADER_BYTES), scanner.line());
+    scan(beginning);
     // Blank lines may stand before the header, and the file may end with it.
     while (scanner.header() === undefined) {
       const { done, value } = await chunks.next();
@@ -101,9 +120,8 @@ export async function openGate(
   }
 }
 
-async function* counted(
+async function* withGarbageCollected(
   source: AsyncIterable<Buffer>,
-  onEnd: (bytes: number) => void,
 ): AsyncGenerator<Buffer, void, undefined> {
   let bytes = 0;
   let nextCollection = BYTES_BETWEEN_COLLECTIONS;
@@ -115,43 +133,20 @@ async function* counted(
     }
     yield chunk;
   }
-  onEnd(bytes);
 }
 
-/** As much of the stream as its first line needs that is not blank. */
-async function firstLine(chunks: AsyncGenerator<Buffer, void, undefined>): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  let hasText = false;
-  while (bytes < MAX_HEADER_BYTES) {
-    const { done, value } = await chunks.next();
-    if (done === true) break;
-    parts.push(value);
-    bytes += value.length;
-    const text: number = hasText
-      ? 0
-      : value.findIndex((byte) => byte > SPACE && !BOM.includes(byte));
-    hasText ||= text !== -1;
-    if (hasText && value.includes("\n", text)) break;
-  }
-  return Buffer.concat(parts, bytes);
-}
-
-/** Refuses what is no CSV file at all, by how it begins. */
-function sniff(beginning: Buffer): void {
-  if (beginning.length === 0) throw empty();
+/** Refuses what is no CSV file at all, by how its first line begins. */
+function sniff(beginning: Buffer, line: number): void {
   for (const { bytes, code, what } of signatures) {
     if (bytes.every((byte, i) => beginning[i] === byte)) {
-      throw new RefusedFile(code, `line 1: this is ${what}, not CSV text in UTF-8`, { line: 1 });
+      throw new RefusedFile(code, `line ${line}: this is ${what}, not CSV text in UTF-8`, { line });
     }
   }
-  const [blank = ""] = /^\s*/.exec(withoutBom(beginning).toString("latin1")) ?? [];
-  const [text = ""] = withoutBom(beginning).toString("latin1", blank.length).split("\n", 1);
-  const line = blank.split("\n").length;
+  const [text = ""] = beginning.toString().split("\n", 1);
   if (text.startsWith("<")) {
     throw new RefusedFile("TK103", `line ${line}: this is HTML or XML, not CSV`, {
       line,
-      detail: `It begins: ${JSON.stringify(excerpt(text, 80))}`,
+      detail: `It begins: ${JSON.stringify(excerpt(text, MAX_QUOTED_LENGTH))}`,
     });
   }
   const [separator] = /[;\t|]/.exec(text) ?? [];
@@ -167,8 +162,19 @@ function empty(): RefusedFile {
   return new RefusedFile("TK101", "the object is empty: it has no header");
 }
 
-function withoutBom(bytes: Buffer): Buffer {
-  return bytes.subarray(0, BOM.length).equals(BOM) ? bytes.subarray(BOM.length) : bytes;
+function bomLength(beginning: Buffer): number {
+  return beginning.subarray(0, BOM.length).equals(BOM) ? BOM.length : 0;
+}
+
+/** How many bytes at the beginning are blanks and line ends. */
+function blankLength(bytes: Buffer): number {
+  let length = 0;
+  while (length < bytes.length && isBlank(bytes[length] as number)) length++;
+  return length;
+}
+
+function isBlank(byte: number): boolean {
+  return byte === SPACE || (byte >= TAB && byte <= CR);
 }
 
 /** A check of one chunk after the other; a character may lie across two of them. */

@@ -314,15 +314,11 @@ async function stageAndApply(
   const { db, dataset } = run;
   const { progress } = run;
   let rows = () => 0;
-  const source = watched(read(), (bytes) => {
+  const source = wholeFile(file, read(), (bytes) => {
     progress.read(bytes, rows());
   });
   progress.begin(file);
-  const gate = await openGate(source, (bytes) => {
-    if (bytes !== file.bytes) {
-      throw new UnreliableRead(`cannot read ${file.key}: ${bytes} of ${file.bytes} bytes came`);
-    }
-  });
+  const gate = await openGate(source);
   rows = () => gate.counts().rows;
   try {
     return await inTransactionOf(run, async () => {
@@ -406,13 +402,28 @@ function report(
   }
 }
 
-async function* watched(
+/**
+ * The bytes of a file as they come. Nothing beyond the listed size is passed on:
+ * a body without end would fill the disk of the database.
+ *
+ * @throws UnreliableRead when there are more of them than were listed, or fewer
+ */
+async function* wholeFile(
+  { key, bytes: listed }: StoredObject | LocalFile,
   source: AsyncIterable<Buffer>,
   tell: (bytes: number) => void,
 ): AsyncGenerator<Buffer, void, undefined> {
+  let bytes = 0;
   for await (const chunk of source) {
+    bytes += chunk.length;
+    if (bytes > listed) {
+      throw new UnreliableRead(`cannot read ${key}: ${listed} bytes listed, more came`);
+    }
     yield chunk;
     tell(chunk.length);
+  }
+  if (bytes < listed) {
+    throw new UnreliableRead(`cannot read ${key}: ${bytes} of ${listed} bytes came`);
   }
 }
 

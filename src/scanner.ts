@@ -1,3 +1,4 @@
+import { createByteBuffer } from "./byte-buffer.ts";
 import { RefusedFile } from "./errors.ts";
 
 /** The bytes of a CSV file in, its records out, ready for COPY: see `createScanner`. */
@@ -24,6 +25,10 @@ const TAB = 0x09;
 const BACKSLASH = 0x5c;
 const DOT = 0x2e;
 
+/** A header of 32 columns has some 500 bytes. */
+export const MAX_HEADER_BYTES = 64 * 1024;
+// As many as a table of PostgreSQL can have. The database has room for far fewer (TK013).
+const MAX_COLUMNS = 1600;
 // Nobody writes a ticket of this size: a quote was left open.
 const MAX_RECORD_BYTES = 4 * 1024 * 1024;
 const OUT_BYTES = 256 * 1024;
@@ -49,13 +54,15 @@ const AFTER_RETURN = 4;
  * line at which it begins in front. Line ends become LF; blank lines and bare EXPORT STOPPED lines
  * are left out. No record is taken apart into values, and no more than one is held.
  *
- * All methods throw RefusedFile TK105 or TK107 to TK112 for what COPY would take wrongly.
+ * All methods throw RefusedFile: TK105 or TK107 to TK112 for what COPY would take wrongly, TK108, TK113
+ * or TK114 for what is too large.
  */
 export function createScanner(): Scanner {
   let state = FIELD_START;
   let line = 1;
   let header: Buffer | undefined;
   let columns = 0;
+  let maxBytes = MAX_HEADER_BYTES;
   let rows = 0;
   let droppedLines = 0;
 
@@ -63,8 +70,7 @@ export function createScanner(): Scanner {
   let recordLine = 1;
   let commas = 0;
   let hasQuotes = false;
-  let held: Buffer[] = [];
-  let heldBytes = 0;
+  const held = createByteBuffer();
 
   // The quoted field that is under way, or was last.
   let quoteLine = 1;
@@ -76,10 +82,13 @@ export function createScanner(): Scanner {
   let done: Buffer[] = [];
 
   function push(chunk: Buffer): Buffer[] {
-    const length = chunk.length;
+    const { length } = chunk;
     let start = 0;
     let i = 0;
-    while (i < length) {
+    // Where the scan ends: behind the byte with which a record is too long, so that a file is refused
+    // for the same reason however it is cut.
+    let limit = Math.min(length, maxBytes - held.length() + 1);
+    while (i < limit) {
       if (state === FIELD_START && chunk[i] === QUOTE) {
         state = IN_QUOTES;
         hasQuotes = true;
@@ -91,9 +100,9 @@ export function createScanner(): Scanner {
       }
       if (state <= IN_QUOTES) {
         const from = i;
-        while (i < length && isSpecial[chunk[i] as number] === 0) i++;
+        while (i < limit && isSpecial[chunk[i] as number] === 0) i++;
         if (i > from && state === FIELD_START) state = IN_FIELD;
-        if (i === length) break;
+        if (i === limit) break;
       }
       const byte = chunk[i] as number;
       i++;
@@ -127,14 +136,25 @@ export function createScanner(): Scanner {
         line++;
         recordLine = line;
         start = i;
+        limit = Math.min(length, start + maxBytes + 1);
       } else if (byte === CR) {
         state = AFTER_RETURN;
       } else {
         throw refused("TK107", "a quote within a field that does not begin with one", line);
       }
     }
-    hold(chunk, start);
+    if (held.length() + limit - start > maxBytes) throw tooLong();
+    // The rest of a chunk is the beginning of a record: it waits for the next chunk.
+    held.append(chunk.subarray(start));
     return take();
+  }
+
+  function tooLong(): RefusedFile {
+    const at = hasQuotes ? quoteLine : recordLine;
+    const detail = `It is longer than ${maxBytes} bytes: a quote may have been left open.`;
+    return header === undefined
+      ? refused("TK113", "the header is too long", at, detail)
+      : refused("TK108", "a row that does not end", at, detail);
   }
 
   /** A quoted field ends where a comma or the end of the line follows its quote. */
@@ -164,36 +184,17 @@ export function createScanner(): Scanner {
     }
   }
 
-  /** The rest of a chunk is the beginning of a record: it waits for the next chunk. */
-  function hold(chunk: Buffer, start: number): void {
-    if (start === chunk.length) return;
-    held.push(start === 0 ? chunk : chunk.subarray(start));
-    heldBytes += chunk.length - start;
-    checkLength(heldBytes);
-  }
-
-  function checkLength(bytes: number): void {
-    if (bytes <= MAX_RECORD_BYTES) return;
-    throw refused(
-      "TK108",
-      "a row that does not end",
-      hasQuotes ? quoteLine : recordLine,
-      `It is longer than ${MAX_RECORD_BYTES} bytes: a quote may have been left open.`,
-    );
-  }
-
   function endRecord(chunk: Buffer, chunkStart: number, chunkEnd: number): void {
     let record = chunk;
     let start = chunkStart;
     let end = chunkEnd;
-    if (heldBytes > 0) {
-      record = Buffer.concat([...held, chunk.subarray(start, end)]);
+    if (held.length() > 0) {
+      held.append(chunk.subarray(start, end));
+      record = held.bytes();
       start = 0;
       end = record.length;
-      held = [];
-      heldBytes = 0;
+      held.clear();
     }
-    checkLength(end - start);
     if (state === AFTER_RETURN) end--;
 
     const fields = commas + 1;
@@ -208,8 +209,17 @@ export function createScanner(): Scanner {
       return;
     }
     if (header === undefined) {
+      if (fields > MAX_COLUMNS) {
+        throw refused(
+          "TK114",
+          `the header has ${fields} columns`,
+          recordLine,
+          `No more than ${MAX_COLUMNS} are read.`,
+        );
+      }
       header = Buffer.from(record.subarray(start, end));
       columns = fields;
+      maxBytes = MAX_RECORD_BYTES;
       return;
     }
     if (end - start === 2 && record[start] === BACKSLASH && record[start + 1] === DOT) {
@@ -229,14 +239,17 @@ export function createScanner(): Scanner {
     }
   }
 
+  /** Copies a record, in pieces where it is large: large buffers stay in memory for long. */
   function pass(record: Buffer, start: number, end: number): void {
-    const room = end - start + MAX_ADDED_BYTES;
-    if (outEnd + room > out.length) {
-      flush();
-      if (room > out.length) out = Buffer.allocUnsafe(room);
-    }
+    if (outEnd + end - start + MAX_ADDED_BYTES > OUT_BYTES) flush();
     outEnd += out.write(`${recordLine},`, outEnd, "latin1");
-    outEnd += record.copy(out, outEnd, start, end);
+    for (let from = start; from < end;) {
+      if (outEnd === OUT_BYTES) flush();
+      const copied = record.copy(out, outEnd, from, end);
+      outEnd += copied;
+      from += copied;
+    }
+    if (outEnd === OUT_BYTES) flush();
     out[outEnd++] = LF;
     rows++;
   }
@@ -259,7 +272,7 @@ export function createScanner(): Scanner {
       throw refused("TK108", "the quote opened here is not closed", quoteLine);
     }
     if (state === AFTER_QUOTE) endQuotes(LF);
-    if (heldBytes > 0) endRecord(Buffer.alloc(0), 0, 0);
+    if (held.length() > 0) endRecord(Buffer.alloc(0), 0, 0);
     flush();
     return take();
   }

@@ -219,6 +219,10 @@ describe("an object that is not what was listed", () => {
       () => ({ operation: "get", key: /06-20/, does: { sends: 0, then: "shorten" } }),
     ],
     [
+      "because more bytes come than its size",
+      () => ({ operation: "get", key: /06-20/, does: { repeats: 2, onSent: () => undefined } }),
+    ],
+    [
       "because the connection is closed between two rows",
       () => ({ operation: "get", key: /06-20/, does: { sends: row, then: "close" } }),
     ],
@@ -272,6 +276,24 @@ describe("an object that is not what was listed", () => {
       ]);
     });
   }
+});
+
+test("an object that is larger than listed is read no further", async (t) => {
+  const { db, s3, report } = await startRun(t);
+  const body = csvOf(Array.from({ length: 1000 }, (_, n) => ({ ticket_id: `T${n}` })));
+  await s3.put(changeKey(1), body);
+  const repeats = Math.ceil((128 * 2 ** 20) / body.length);
+  let sent = 0;
+  const onSent = (bytes: number) => (sent += bytes);
+  s3.fail({ operation: "get", does: { repeats, onSent } });
+  const { files } = onlyDataset(await report(ingest, exitCodes.objectStore));
+  assert.deepEqual(
+    files.map((file) => file.status),
+    ["unread"],
+  );
+  // Twice what is on its way at once.
+  assert.ok(sent < 64 * 2 ** 20, `${sent} bytes were sent`);
+  assert.deepEqual(await db.look(ledgerOf), []);
 });
 
 describe("a store that falls silent ends the run in time, with exit code 4", () => {

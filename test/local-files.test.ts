@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
@@ -141,6 +141,21 @@ test("a file of a few columns keeps the others, as one from the bucket does", as
   );
   const tickets = await db.look((query) => ticketsOf(query, "inc"));
   assert.deepEqual(tickets.get("T1")?.raw, { ticket_id: "T1", owner: "b", bucket: "closed" });
+});
+
+test("a file that grows while it is read is not loaded, and ends in exit code 4", async (t) => {
+  const { db, write, run } = await startLocal(t);
+  const rows = Array.from({ length: 5000 }, (_, n) => ({ ticket_id: `T${n}` }));
+  const path = await write("growing.csv", csvOf(rows));
+  const before = await db.look(dumpOf);
+  let isRunning = true;
+  const growing = (async () => {
+    while (isRunning) await appendFile(path, `T${",".repeat(contractColumns.length - 1)}\n`);
+  })();
+  await run(["ingest", "inc", "--apply", "--csv", path], exitCodes.objectStore);
+  isRunning = false;
+  await growing;
+  assert.deepEqual(await db.look(dumpOf), before);
 });
 
 describe("exit code 2 and nothing applied", () => {

@@ -3,9 +3,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -13,15 +10,15 @@ import type { Client } from "pg";
 import { pino } from "pino";
 import { migrate } from "../../src/migrate.ts";
 import { type Store, openStore } from "../../src/store.ts";
-import { describeRun, runCli } from "../harness/cli.ts";
+import { describeRun } from "../harness/cli.ts";
 import { installPostgresIfMissing } from "../harness/find-postgres.ts";
 import { type IngestReport, exportTime, onlyDataset } from "../harness/loader.ts";
+import { runCliMeasured } from "../harness/memory.ts";
 import { createDatabase, createTemplate, dropTemplate, startCluster } from "../harness/postgres.ts";
 import { type S3Bucket, startS3 } from "../harness/s3.ts";
 import type { Scope } from "../harness/scope.ts";
 
 const OBJECT_STORE = fileURLToPath(new URL("object-store.ts", import.meta.url));
-const PEAK_MEMORY = new URL("peak-memory.ts", import.meta.url).href;
 const RUN_LIMIT_MS = 30 * 60_000;
 
 /** The tickets that all is measured with, as many of them as are asked for. */
@@ -142,21 +139,12 @@ export async function runMeasured(
   args: readonly string[],
   env: Record<string, string>,
 ): Promise<MeasuredRun> {
-  const folder = await mkdtemp(join(tmpdir(), "fleettickets-bench-"));
-  const file = join(folder, "peak-memory");
   const allArgs = [...args, "--json", "--log-level", "warn"];
-  try {
-    const startedAt = performance.now();
-    const result = await runCli(allArgs, {
-      env: { ...env, NODE_OPTIONS: `--import=${PEAK_MEMORY}`, PEAK_MEMORY_FILE: file },
-      timeoutMs: RUN_LIMIT_MS,
-    });
-    const seconds = secondsSince(startedAt);
-    if (result.code !== 0) throw new Error(describeRun(allArgs, result));
-    return { seconds, peakBytes: Number(await readFile(file, "utf8")), json: result.json };
-  } finally {
-    await rm(folder, { recursive: true });
-  }
+  const startedAt = performance.now();
+  const result = await runCliMeasured(allArgs, { env, timeoutMs: RUN_LIMIT_MS });
+  const seconds = secondsSince(startedAt);
+  if (result.code !== 0) throw new Error(describeRun(allArgs, result));
+  return { seconds, peakBytes: result.peakBytes, json: result.json };
 }
 
 /** The only file of a run, which must be this one and applied. */

@@ -206,6 +206,16 @@ describe("a body can", () => {
     assert.equal(await read(s3, "a.csv"), "0123");
   });
 
+  test("come several times over, with no Content-Length, until nobody reads them", async (t) => {
+    const s3 = await startFaultyS3(t);
+    await s3.put("a.csv", "0123456789");
+    let sent = 0;
+    const onSent = (bytes: number) => (sent += bytes);
+    s3.fail({ operation: "get", times: 1, does: { repeats: 3, onSent } });
+    assert.equal(await read(s3, "a.csv"), "0123456789".repeat(3));
+    assert.equal(sent, 30);
+  });
+
   test("come slowly", async (t) => {
     const s3 = await startFaultyS3(t);
     await s3.put("a.csv", "0123456789");

@@ -61,7 +61,7 @@ export interface HeadLies {
 }
 
 /** How the bytes of an object come. */
-export type Delivery = SlowDelivery | PartDelivery;
+export type Delivery = SlowDelivery | PartDelivery | RepeatedDelivery;
 
 export interface SlowDelivery {
   bytesAtOnce: number;
@@ -76,6 +76,13 @@ export interface PartDelivery {
    * has promised no more. A hook runs, and the rest comes of what is stored by then.
    */
   then: "close" | "reset" | "stall" | "shorten" | Hook;
+}
+
+/** All bytes of the object several times over, with no Content-Length, as long as they are read. */
+export interface RepeatedDelivery {
+  repeats: number;
+  /** Is told how many bytes went out each time. */
+  onSent: (bytes: number) => void;
 }
 
 /** "error in 200": S3 really says so when it fails late. */
@@ -463,6 +470,7 @@ async function deliver(response: ServerResponse, answer: Answer, call: Call): Pr
   const { delivery } = answer;
   if (delivery === undefined) send(response, answer);
   else if ("everyMs" in delivery) await sendSlowly(response, answer, delivery);
+  else if ("repeats" in delivery) await sendRepeatedly(response, answer, delivery);
   else await sendPart(response, answer, delivery, call);
 }
 
@@ -480,6 +488,20 @@ async function sendSlowly(
   for (let sent = 0; sent < body.length && !response.destroyed; sent += bytesAtOnce) {
     response.write(body.subarray(sent, sent + bytesAtOnce));
     await sleep(everyMs);
+  }
+  response.end();
+}
+
+async function sendRepeatedly(
+  response: ServerResponse,
+  { status, headers, body }: Answer,
+  { repeats, onSent }: RepeatedDelivery,
+): Promise<void> {
+  response.writeHead(status, headers);
+  const closed = once(response, "close");
+  for (let n = 0; n < repeats && !response.destroyed; n++) {
+    onSent(body.length);
+    if (!response.write(body)) await Promise.race([once(response, "drain"), closed]);
   }
   response.end();
 }
