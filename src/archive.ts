@@ -64,20 +64,26 @@ function archiveNames(object: { key: string; etag: string }, folder: string): st
 async function copyVerified(store: Store, source: StoredObject, name: string): Promise<void> {
   await store.copy(source, name);
   const copy = await store.head(name);
-  if (copy !== undefined && (await isSameContent(store, source, copy))) return;
+  if (copy === undefined) {
+    throw new ObjectStoreError(`cannot archive ${source.key}: its copy ${name} is not there`, {
+      hint: "The object stays where it is, the next run tries again; look at the store's log",
+    });
+  }
+  if (await isSameContent(store, source, copy)) return;
   // It was not there before and is nobody's: a wrong copy must not pass for the object.
-  if (copy !== undefined) await store.remove(name);
+  await store.remove(name);
   throw new ObjectStoreError(`cannot archive ${source.key}: its copy ${name} differs from it`, {
     hint: "The object stays where it is, the next run tries again; look at the store's log",
   });
 }
 
-/** Same size and ETag. An object uploaded in parts may change its ETag by copying: then by content. */
+/**
+ * Same size, and same ETag or same content. Where an object was uploaded in parts, or the store
+ * encrypts it, the ETag tells nothing of the content, and a copy has another one.
+ */
 async function isSameContent(store: Store, a: StoredObject, b: StoredObject): Promise<boolean> {
   if (a.bytes !== b.bytes) return false;
-  if (a.etag === b.etag) return true;
-  if (!a.etag.includes("-") && !b.etag.includes("-")) return false;
-  return (await digest(store, a)) === (await digest(store, b));
+  return a.etag === b.etag || (await digest(store, a)) === (await digest(store, b));
 }
 
 async function digest(store: Store, object: StoredObject): Promise<string> {

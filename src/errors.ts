@@ -179,6 +179,11 @@ export class UnreliableRead extends ObjectStoreError {
   override name = "UnreliableRead";
 }
 
+/** No sign of life within the limit: asking again takes as long again. */
+export class SilentStore extends ObjectStoreError {
+  override name = "SilentStore";
+}
+
 /** The geocoder wants no more of us, now or for good, or cannot be reached. */
 export class GeocoderError extends Error {
   override name = "GeocoderError";

@@ -6,6 +6,7 @@ import {
   type ExitCode,
   UnreliableRead,
   ObjectStoreError,
+  SilentStore,
   type ErrorDescription,
   describeError,
   exitCodeOf,
@@ -86,10 +87,19 @@ export interface IngestResult {
   exit_code: ExitCode;
 }
 
+// Each takes as long as the store may be silent; a run must end.
+const MAX_SILENCES = 3;
+
 /** One run, as it goes along. */
 interface Run extends IngestOptions, IngestTools {
   keyPrefix: string;
   progress: Progress;
+  /** Files that need no further look: applied or refused. */
+  filesDone: number;
+  /** How often the store was silent when asked for an object. */
+  silences: number;
+  /** Keys of files that could not be archived: the next run tries again. */
+  notArchived: Set<string>;
   result: IngestResult;
 }
 
@@ -109,7 +119,16 @@ export async function ingest(options: IngestOptions, tools: IngestTools): Promis
   const result = emptyResult(dataset, apply);
   try {
     const keyPrefix = await api.startRun(db, dataset);
-    const run: Run = { ...options, ...tools, keyPrefix, progress: openProgress(), result };
+    const run: Run = {
+      ...options,
+      ...tools,
+      keyPrefix,
+      progress: openProgress(),
+      filesDone: 0,
+      silences: 0,
+      notArchived: new Set(),
+      result,
+    };
     if (apply) await load(run);
     else await rolledBack(db, () => load(run));
     await api.finishRun(db, dataset);
@@ -145,50 +164,78 @@ async function drain(
   loadListed: (run: Run, files: ListedFile[]) => Promise<void>,
 ): Promise<void> {
   const { db, log, dataset, result } = run;
-  const store = storeOf(run);
-  const seen = new Set<string>();
+  const seen = new Map<string, string>();
   for (;;) {
     const { source_max_key } = await api.importState(db, dataset);
-    const { objects, isComplete } = await listObjects(store, folder, depth, source_max_key);
     // What changes under every reading has had its turn, or the run would never end.
     const unread = new Set(result.files.filter((f) => f.status === "unread").map((f) => f.key));
-    const fresh = objects.filter(
-      ({ key, etag }) => !seen.has(`${key}\n${etag}`) && !unread.has(key),
+    const { objects, faults, isComplete } = await listObjects(
+      storeOf(run),
+      folder,
+      depth,
+      (page) =>
+        sortListed(
+          run,
+          page.filter((o) => seen.get(o.key) !== o.etag && !unread.has(o.key)),
+        ),
+      source_max_key,
     );
-    if (!isComplete && fresh.length === 0) {
+    if (!isComplete && objects.length === 0) {
       log.error({ folder }, "the store says that there are more objects than it lists");
       result.exit_code = exitCodes.objectStore;
     }
-    if (fresh.length === 0 || isDone(run)) break;
-    for (const { key, etag } of fresh) seen.add(`${key}\n${etag}`);
+    if (objects.length === 0 || isDone(run)) break;
+    for (const { key, etag } of objects) seen.set(key, etag);
 
-    const sorted = await api.sortFiles(db, dataset, fresh);
-    const byKey = new Map(fresh.map((object) => [object.key, object]));
-    result.ignored += fresh.length - sorted.length;
+    const files = objects.filter(({ status }) => status !== "no export");
+    result.ignored += objects.length - files.length;
+    for (const { key } of files) {
+      const fault = faults.get(key);
+      if (fault) leaveUnread(run, key, await faultOfObject(run, fault));
+    }
     await loadListed(
       run,
-      sorted.flatMap((file) => {
-        const object = byKey.get(file.source_key);
-        return object === undefined ? [] : [{ ...file, object }];
-      }),
+      files.filter(({ key }) => !faults.has(key)),
     );
   }
   if (run.archive && run.apply && !isDone(run)) await archiveLeftovers(run);
 }
 
-type ListedFile = api.SortedFile & { object: StoredObject };
+interface ListedFile extends StoredObject {
+  status: api.SortedFile["status"] | "no export";
+}
+
+/**
+ * The listed objects that a run has something to do with, and those that are no exports. A bucket
+ * may be full of files that are done: what is to be archived of them, the ledger tells as well.
+ */
+async function sortListed(run: Run, objects: readonly StoredObject[]): Promise<ListedFile[]> {
+  const sorted = new Map<string, api.SortedFile>();
+  for (const file of await api.sortFiles(run.db, run, objects)) sorted.set(file.source_key, file);
+  const isKept = ({ status, is_archived }: api.SortedFile) =>
+    run.source.from !== "changes" ||
+    run.reseed ||
+    status === "new" ||
+    status === "rejected" ||
+    (run.archive && is_archived);
+  return objects.flatMap((object): ListedFile[] => {
+    const file = sorted.get(object.key);
+    if (file === undefined) return [{ ...object, status: "no export" }];
+    return isKept(file) ? [{ ...object, status: file.status }] : [];
+  });
+}
 
 async function loadChanges(run: Run, files: ListedFile[]): Promise<void> {
-  const due = files.filter((file) => isDue(run, file)).map(({ object }) => object);
+  const due = files.filter((file) => isDue(run, file));
   run.progress.expect(due.slice(0, run.maxFiles));
   for (const file of files) {
     if (isDone(run)) return;
     if (isDue(run, file)) {
-      if (await loadObject(run, file.object)) await archive(run, file.object);
+      if (await loadObject(run, file)) await archive(run, file);
     } else if (file.status === "rejected") {
       run.result.refused_earlier++;
     } else {
-      await archive(run, file.object);
+      await archive(run, file);
     }
   }
 }
@@ -199,13 +246,12 @@ async function loadSnapshots(run: Run, files: ListedFile[]): Promise<void> {
   let isSettled = false;
   for (const file of files.toReversed()) {
     if (isDone(run)) return;
-    const { object } = file;
     if (isDue(run, file)) {
       const { source_etag } = await api.importState(db, dataset);
-      if (isSettled || (object.etag === source_etag && !run.reseed)) {
-        await inTransactionOf(run, () => api.skipFile(db, fileId(run, object)));
+      if (isSettled || (file.etag === source_etag && !run.reseed)) {
+        await inTransactionOf(run, () => api.skipFile(db, fileId(run, file)));
         result.skipped++;
-      } else if (!(await loadObject(run, object, { isSnapshot: true }))) {
+      } else if (!(await loadObject(run, file, { isSnapshot: true }))) {
         continue;
       }
     } else if (file.status === "rejected") {
@@ -213,16 +259,21 @@ async function loadSnapshots(run: Run, files: ListedFile[]): Promise<void> {
       continue;
     }
     isSettled = true;
-    await archive(run, object);
+    await archive(run, file);
   }
 }
 
 async function loadKeys(run: Run, keys: readonly string[]): Promise<void> {
   for (const key of keys) {
     if (isDone(run)) return;
-    const object = await storeOf(run).head(key);
-    const [file] = object === undefined ? [] : await api.sortFiles(run.db, run.dataset, [object]);
-    if (object === undefined || file === undefined) {
+    let object: StoredObject | undefined;
+    try {
+      object = await storeOf(run).head(key);
+    } catch (error) {
+      leaveUnread(run, key, await faultOfObject(run, error));
+      continue;
+    }
+    if (object === undefined || (await api.sortFiles(run.db, run, [object])).length === 0) {
       throw new CodedError("TK003", `there is no export ${key} in the bucket`, {
         hint: "The view tickets.load_history shows which files are refused",
       });
@@ -246,12 +297,13 @@ function isDue(run: Run, file: ListedFile): boolean {
 }
 
 function isDone(run: Run): boolean {
-  return run.shouldStop() || run.result.files.length >= run.maxFiles;
+  return run.shouldStop() || run.filesDone >= run.maxFiles;
 }
 
 /**
- * Loads one object. When it is another one than was listed, or not all of it comes, it is looked at
- * and read once more; then it is left for the next run, which leaves the others their turn.
+ * Loads one object. When it is another one than was listed, or not all of it comes, or nothing, it
+ * is looked at and read once more; then it is left for the next run, which leaves the others their
+ * turn.
  *
  * @returns whether it is applied
  */
@@ -260,26 +312,48 @@ async function loadObject(
   listed: StoredObject,
   options: { isSnapshot: boolean } = { isSnapshot: false },
 ): Promise<boolean> {
-  const { log, result } = run;
   const store = storeOf(run);
-  try {
-    return await loadFile(run, listed, () => store.read(listed), options);
-  } catch (error) {
-    if (!(error instanceof UnreliableRead)) throw error;
-    log.warn({ key: listed.key, reason: error.message }, "reading it once more");
+  for (let reading = 1; ; reading++) {
+    try {
+      // The archive is to move what was loaded.
+      if (reading > 1) Object.assign(listed, await store.head(listed.key));
+      return await loadFile(run, listed, () => store.read(listed), options);
+    } catch (error) {
+      const fault = await faultOfObject(run, error);
+      if (reading > 1 || fault instanceof SilentStore) {
+        leaveUnread(run, listed.key, fault);
+        return false;
+      }
+      run.log.warn({ key: listed.key, reason: fault.message }, "reading it once more");
+    }
   }
-  // The archive is to move what was loaded.
-  Object.assign(listed, await store.head(listed.key));
+}
+
+/**
+ * Returns the error when it is about one object only, so that the run goes on with the others: the
+ * store still lists.
+ *
+ * @throws the error when the store is down, or it is none of the store's
+ */
+async function faultOfObject(run: Run, error: unknown): Promise<ObjectStoreError> {
+  if (!(error instanceof ObjectStoreError)) throw error;
+  if (error instanceof UnreliableRead) return error;
+  if (error instanceof SilentStore && ++run.silences >= MAX_SILENCES) throw error;
   try {
-    return await loadFile(run, listed, () => store.read(listed), options);
-  } catch (error) {
-    if (!(error instanceof UnreliableRead)) throw error;
-    const { message, hint } = error;
-    log.error({ key: listed.key, hint }, message);
-    result.files.push({ key: listed.key, status: "unread", error: message, hint: hint ?? "" });
-    result.exit_code = exitCodeOf(error);
-    return false;
+    await storeOf(run).listPage(run.keyPrefix, "direct", undefined);
+  } catch (probe) {
+    if (!(probe instanceof ObjectStoreError)) throw probe;
+    run.log.debug({ reason: probe.message }, "the store does not list, either");
+    throw error;
   }
+  return error;
+}
+
+/** The next run tries it again: the ledger does not know it. */
+function leaveUnread(run: Run, key: string, { message, hint }: ObjectStoreError): void {
+  run.log.error({ key, hint }, message);
+  run.result.files.push({ key, status: "unread", error: message, hint: hint ?? "" });
+  run.result.exit_code = exitCodes.objectStore;
 }
 
 /** Brings one file in, or writes into the ledger why not. */
@@ -293,12 +367,14 @@ async function loadFile(
   try {
     const outcome = await stageAndApply(run, file, read, isSnapshot);
     progress.end();
+    run.filesDone++;
     result.files.push({ key: file.key, status: "applied", ...outcome });
-    report(log, outcome, file);
+    report(log, outcome, { bytes: file.bytes, isDryRun: !run.apply });
     return true;
   } catch (error) {
     if (!isRefusal(error)) throw error;
     progress.end();
+    run.filesDone++;
     await refuse(run, file, error);
     return false;
   }
@@ -363,7 +439,7 @@ async function archive(run: Run, object: { key: string; etag: string }): Promise
       return;
     }
     if (done.outcome === "gone") {
-      log.warn({ key: object.key }, "neither in its place nor in the archive");
+      log.warn({ key: object.key }, "gone from its place, and not known to be in the archive");
     } else {
       result.archived++;
       log.debug({ key: object.key, to: done.key }, "archived");
@@ -372,26 +448,30 @@ async function archive(run: Run, object: { key: string; etag: string }): Promise
   } catch (error) {
     if (!(error instanceof ObjectStoreError)) throw error;
     log.error({ key: object.key, hint: error.hint }, `loaded, not archived: ${error.message}`);
-    result.exit_code = exitCodeOf(error);
+    result.exit_code = exitCodes.objectStore;
+    run.notArchived.add(object.key);
+    await faultOfObject(run, error);
   }
 }
 
-/** What a run that broke off between deleting and noting it has left behind. */
+/** What earlier runs have left in its place, or have not noted as archived. */
 async function archiveLeftovers(run: Run): Promise<void> {
   const leftovers = await api.unarchivedFiles(run.db, run.dataset);
   for (const { source_key, etag } of leftovers) {
     if (run.shouldStop()) return;
-    await archive(run, { key: source_key, etag });
+    if (!run.notArchived.has(source_key)) await archive(run, { key: source_key, etag });
   }
 }
 
 function report(
   log: Logger,
   file: api.FileCounts & { extra_columns: string[]; missing_columns: string[] },
-  { bytes }: { bytes: number },
+  { bytes, isDryRun }: { bytes: number; isDryRun: boolean },
 ): void {
   const { dataset, source_key: key, extra_columns, missing_columns, ...counts } = file;
-  log.info({ dataset, key, bytes, ...counts }, "applied");
+  const facts = { dataset, key, bytes, ...counts };
+  if (isDryRun) log.info({ ...facts, dry_run: true }, "would be applied");
+  else log.info(facts, "applied");
   if (counts.dropped_sentinel > 0) log.warn({ key }, "EXPORT STOPPED: this export was cut short");
   if (extra_columns.length > 0) log.info({ key, extra_columns }, "unknown columns, kept in raw");
   if (missing_columns.length > 0) {

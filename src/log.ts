@@ -14,11 +14,30 @@ export type { Logger };
 export const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
+let failure: Error | undefined;
+
+/** Why something could not be logged: a full disk, or whoever read the log has gone. */
+export function logFailure(): Error | undefined {
+  return failure;
+}
+
+/** Without a listener, what cannot be written would end the process in the middle of its work. */
+function surviveFullDisk(): void {
+  if (process.stderr.listeners("error").includes(noteFailure)) return;
+  process.stderr.on("error", noteFailure);
+}
+
+function noteFailure(error: Error): void {
+  failure = error;
+}
+
 /**
  * The program's log on stderr: JSON lines, or text for a person where stderr is a terminal.
- * Results go to stdout and never through here.
+ * Results go to stdout and never through here. What cannot be written is left out, and the work
+ * goes on: see logFailure.
  */
 export async function createLog(level: LogLevel): Promise<Logger> {
+  surviveFullDisk();
   const format = process.stderr.isTTY ? await formatForPeople() : formatForMachines;
   return pino(
     { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },

@@ -7,8 +7,8 @@ import {
   readConfig,
 } from "./config.ts";
 import { type ExitCode, describeError, exitCodeOf } from "./errors.ts";
-import { type Logger, createLog, reportError } from "./log.ts";
-import { printJson } from "./output.ts";
+import { type Logger, createLog, logFailure, reportError } from "./log.ts";
+import { print, printJson } from "./output.ts";
 
 /** Flags that every command has. */
 export interface CommonFlags extends Flags {
@@ -71,6 +71,10 @@ async function run<Configured extends { config: Config }>(
   work: (session: Configured & { log: Logger }) => Promise<ExitCode>,
 ): Promise<void> {
   let log = await createLog("info");
+  // Whoever was to read the result has gone, or the disk is full: what is done is done.
+  process.stdout.on("error", ({ message }) => {
+    log.error({ reason: message }, "the result could not be written");
+  });
   try {
     loadDotEnv();
     const configured = configure();
@@ -81,5 +85,9 @@ async function run<Configured extends { config: Config }>(
     reportError(error, log);
     if (flags.json === true)
       printJson({ error: describeError(error), exit_code: process.exitCode });
+  }
+  const failure = logFailure();
+  if (failure !== undefined && flags.json !== true) {
+    print(`Some of the log could not be written: ${failure.message}`);
   }
 }

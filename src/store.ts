@@ -6,31 +6,23 @@ import {
   HeadObjectCommand,
   ListObjectsV2Command,
   S3Client,
-  S3ServiceException,
 } from "@aws-sdk/client-s3";
 import type { BucketConfig } from "./config.ts";
-import { ObjectStoreError, UnreliableRead } from "./errors.ts";
+import { ObjectStoreError } from "./errors.ts";
+import { type ListingPage, readListing, withoutQuotes } from "./listing-answer.ts";
+import { ObjectMissing, broken, changed, silent, storeError, withoutEtag } from "./store-errors.ts";
 
 /** An object as the store tells of it. */
 export interface StoredObject {
   key: string;
-  /** Without quotes. */
+  /** Without quotes. Empty where a listing does not tell it. */
   etag: string;
   bytes: number;
 }
 
-/** A page of a listing, as the store gives it: see listing.ts for what to make of it. */
-export interface ListingPage {
-  objects: StoredObject[];
-  /** Whether the store says that there is more. */
-  isTruncated: boolean;
-  /** Where the store says that the next page is, if it says so. */
-  nextToken: string | undefined;
-}
-
 export type ListingDepth = "direct" | "all";
 
-/** One bucket. Every failure is an ObjectStoreError. */
+/** One bucket. Every failure is an ObjectStoreError; a SilentStore, when no answer comes in time. */
 export interface Store {
   /** One request: objects below `prefix`; with `depth` direct, those without a further slash. */
   listPage(
@@ -92,33 +84,43 @@ export function openStore(config: BucketConfig, stallMs: number): Store {
 
   return {
     async listPage(prefix, depth, from) {
-      const page = await within(`list ${prefix}`, (abortSignal) =>
-        client.send(
-          new ListObjectsV2Command({
-            Bucket,
-            Prefix: prefix,
-            ...(depth === "direct" ? { Delimiter: "/" } : {}),
-            ...(from && "token" in from ? { ContinuationToken: from.token } : {}),
-            ...(from && "after" in from ? { StartAfter: from.after } : {}),
-          }),
-          { abortSignal },
-        ),
-      );
-      return {
-        objects: (page.Contents ?? []).flatMap(({ Key, ETag, Size }) =>
-          Key === undefined ? [] : [{ key: Key, etag: unquoted(ETag), bytes: Size ?? 0 }],
-        ),
-        isTruncated: page.IsTruncated === true,
-        nextToken: page.NextContinuationToken,
-      };
+      const what = `list ${prefix}`;
+      return within(what, async (abortSignal) => {
+        const command = new ListObjectsV2Command({
+          Bucket,
+          Prefix: prefix,
+          ...(depth === "direct" ? { Delimiter: "/" } : {}),
+          ...(from && "token" in from ? { ContinuationToken: from.token } : {}),
+          ...(from && "after" in from ? { StartAfter: from.after } : {}),
+        });
+        let page: ListingPage | undefined;
+        command.middlewareStack.add(
+          (next) => async (args) => {
+            const result = await next(args);
+            const response = result.response as { statusCode: number; body: Readable | Buffer };
+            if (response.statusCode === 200) {
+              page = await readListing(response.body as Readable, what, abortSignal);
+              response.body = Buffer.from(page ? "<ListBucketResult/>" : "<Error></Error>");
+            }
+            return result;
+          },
+          // Nearest to the network, so that it sees what came.
+          { step: "deserialize", priority: "low", name: "readListing" },
+        );
+        await client.send(command, { abortSignal });
+        if (page === undefined) throw new ObjectStoreError(`cannot ${what}: no page came`);
+        return page;
+      });
     },
 
     async head(key) {
+      const what = `look at ${key}`;
       try {
-        const { ETag, ContentLength } = await within(`look at ${key}`, (abortSignal) =>
+        const { ETag, ContentLength } = await within(what, (abortSignal) =>
           client.send(new HeadObjectCommand({ Bucket, Key: key }), { abortSignal }),
         );
-        return { key, etag: unquoted(ETag), bytes: ContentLength ?? 0 };
+        if (withoutQuotes(ETag ?? "") === "") throw withoutEtag(what);
+        return { key, etag: withoutQuotes(ETag ?? ""), bytes: ContentLength ?? 0 };
       } catch (error) {
         if (error instanceof ObjectMissing) return undefined;
         throw error;
@@ -134,9 +136,9 @@ export function openStore(config: BucketConfig, stallMs: number): Store {
         ),
       );
       if (!(Body instanceof Readable)) throw new ObjectStoreError(`cannot ${what}: no body came`);
-      if (unquoted(ETag) !== object.etag) {
+      if (withoutQuotes(ETag ?? "") !== object.etag) {
         Body.destroy();
-        throw changed(what);
+        throw withoutQuotes(ETag ?? "") === "" ? withoutEtag(what) : changed(what);
       }
       yield* watched(Body, what, stallMs);
     },
@@ -193,65 +195,8 @@ async function* watched(body: Readable, what: string, stallMs: number) {
     }
   } catch (error) {
     if (error instanceof ObjectStoreError || !(error instanceof Error)) throw error;
-    throw new UnreliableRead(`cannot ${what} to its end: ${reasonOf(error)}`, {
-      hint: hintFor(undefined),
-      cause: error,
-    });
+    throw broken(what, error);
   } finally {
     body.destroy();
   }
-}
-
-class ObjectMissing extends ObjectStoreError {
-  override name = "ObjectMissing";
-}
-
-function storeError(error: unknown, what: string, silentForMs: number | undefined): unknown {
-  if (silentForMs !== undefined) return silent(what, silentForMs, error);
-  if (error instanceof ObjectStoreError || !(error instanceof Error)) return error;
-  const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
-  if (status === 404 && error.name !== "NoSuchBucket") {
-    return new ObjectMissing(`cannot ${what}: there is no such object`, { cause: error });
-  }
-  if (status === 412) return changed(what, error);
-  const reason =
-    status === undefined
-      ? reasonOf(error)
-      : `${error.name === "UnknownError" ? "the store answered" : error.name} (HTTP ${status})`;
-  return new ObjectStoreError(`cannot ${what}: ${reason}`, { hint: hintFor(status), cause: error });
-}
-
-function changed(what: string, cause?: unknown): UnreliableRead {
-  return new UnreliableRead(`cannot ${what} as listed: its ETag is another one now`, {
-    hint: "The export may still be writing it: run again",
-    cause,
-  });
-}
-
-function silent(what: string, ms: number, cause?: unknown): ObjectStoreError {
-  return new ObjectStoreError(`cannot ${what}: the object store was silent for ${ms / 1000} s`, {
-    hint: "Look at the store and the network, then run again. The limit is STALL_TIMEOUT",
-    cause,
-  });
-}
-
-function hintFor(status: number | undefined): string {
-  if (status === 401 || status === 403) {
-    return "Check RUSTFS_ACCESS_KEY, RUSTFS_SECRET_KEY and the rights of that user on RUSTFS_BUCKET";
-  }
-  if (status === 404) return "Check RUSTFS_BUCKET";
-  if (status === undefined) return "Is the store up, and RUSTFS_ENDPOINT right? Then run again";
-  return "Look at the store's log, then run again";
-}
-
-/** Node leaves the message empty where several addresses were tried. */
-function reasonOf(error: Error): string {
-  if (error instanceof AggregateError) {
-    return error.errors.map((e) => (e instanceof Error ? e.message : String(e))).join("; ");
-  }
-  return error.message;
-}
-
-function unquoted(etag: string | undefined): string {
-  return (etag ?? "").replace(/^(?:W\/)?"(.*)"$/, "$1");
 }

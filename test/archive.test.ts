@@ -182,6 +182,49 @@ test("an object uploaded in parts stays where its copy has other content of the 
   assert.deepEqual(await s3.keys(), [key]);
 });
 
+describe("a store whose ETags are not the MD5 of the content, as with SSE-KMS,", () => {
+  test("has each object archived once, verified by its content", async (t) => {
+    const { db, s3, report } = await startArchive(t, { hasOpaqueEtags: true });
+    await s3.put(key, body);
+    const { archived } = onlyDataset(await report(ingest));
+    assert.equal(archived, 1);
+    assert.deepEqual(await s3.keys(), [archiveKey(key)]);
+    assert.equal((await s3.get(archiveKey(key))).toString(), body);
+    assert.ok((await db.look(ledgerOf)).every(({ is_archived }) => is_archived));
+  });
+
+  test("has the move resumed with the copy that is there", async (t) => {
+    const { s3, report } = await startArchive(t, { hasOpaqueEtags: true });
+    await s3.put(key, body);
+    s3.fail({ operation: "delete", does: 403 });
+    await report(ingest, exitCodes.objectStore);
+    s3.heal();
+    await report(ingest);
+    assert.deepEqual(await s3.keys(), [archiveKey(key)]);
+    assert.equal(asked(s3, "copy", archiveKey(key)), 1);
+  });
+
+  test("keeps an object whose copy has other content of the same size", async (t) => {
+    const { s3, report } = await startArchive(t, { hasOpaqueEtags: true });
+    await s3.put(key, body);
+    s3.fail({ operation: "copy", does: { stores: body.replace("T1", "T9") } });
+    await report(ingest, exitCodes.objectStore);
+    assert.deepEqual(await s3.keys(), [key]);
+    assert.equal(asked(s3, "copy", archiveKey(key)), 1);
+  });
+
+  test("keeps another object of the same size that has the name in the archive", async (t) => {
+    const { s3, report } = await startArchive(t, { hasOpaqueEtags: true });
+    const other = body.replace("T1", "T9");
+    await s3.put(archiveKey(key), other);
+    await s3.put(key, body);
+    await report(ingest);
+    const kept = [];
+    for (const each of await s3.keys()) kept.push((await s3.get(each)).toString());
+    assert.deepEqual(kept.sort(), [body, other].sort());
+  });
+});
+
 test("a file that is refused is not archived", async (t) => {
   const { s3, report } = await startArchive(t);
   await s3.put(key, "ticket_id,owner\nT1\n");
@@ -218,8 +261,11 @@ test("a key with blanks, umlauts and signs in its prefix is archived, too", asyn
   assert.deepEqual(await s3.keys(), [`${prefix}processed/${name}`]);
 });
 
-async function startArchive(scope: Scope): Promise<Loader & { s3: FaultyS3 }> {
-  const s3 = await startFaultyS3(scope);
+async function startArchive(
+  scope: Scope,
+  options: { hasOpaqueEtags?: boolean } = {},
+): Promise<Loader & { s3: FaultyS3 }> {
+  const s3 = await startFaultyS3(scope, options);
   return { ...loader(await createServerDatabase(scope), s3), s3 };
 }
 

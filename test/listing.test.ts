@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { exitCodes } from "../src/errors.ts";
 import { listObjects } from "../src/listing.ts";
-import { type Store, openStore } from "../src/store.ts";
+import { type Store, type StoredObject, openStore } from "../src/store.ts";
+import { runCli } from "./harness/cli.ts";
 import { csvOf } from "./harness/csv.ts";
 import { type FaultyS3, type ListLies, type Rule, startFaultyS3 } from "./harness/faulty-s3.ts";
 import {
@@ -18,7 +22,9 @@ import {
 } from "./harness/loader.ts";
 import type { Scope } from "./harness/scope.ts";
 
+const PEAK_MEMORY = new URL("bench/peak-memory.ts", import.meta.url).href;
 const PREFIX = "automations/inc/changes/";
+const all = (objects: StoredObject[]) => objects;
 const ingest = ["ingest", "inc", "--apply"];
 
 describe("a listing finds every object once and in order, from a store that", () => {
@@ -57,7 +63,7 @@ describe("a listing finds every object once and in order, from a store that", ()
       await s3.remove(changeKey(2));
       await s3.remove(changeKey(4));
       s3.fail({ operation: "list", does: lies });
-      const { objects, isComplete } = await listObjects(store, PREFIX, "all");
+      const { objects, isComplete } = await listObjects(store, PREFIX, "all", all);
       assert.deepEqual(
         objects,
         expected.filter((_, index) => index !== 1 && index !== 3),
@@ -74,14 +80,14 @@ describe("a listing finds every object once and in order, from a store that", ()
     for (const name of names.slice(0, 50)) await s3.put(`${PREFIX}${name}/below.csv`, "");
     for (const lies of [{}, { endsAfter: 900 }, { reversesPage: true, omitsToken: true }]) {
       s3.fail({ operation: "list", times: 20, does: lies });
-      const { objects } = await listObjects(store, PREFIX, "direct");
+      const { objects } = await listObjects(store, PREFIX, "direct", all);
       assert.deepEqual(
         objects.map(({ key }) => key),
         names.map((name) => `${PREFIX}${name}.csv`),
       );
       s3.heal();
     }
-    assert.equal((await listObjects(store, PREFIX, "all")).objects.length, 5050);
+    assert.equal((await listObjects(store, PREFIX, "all", all)).objects.length, 5050);
   });
 });
 
@@ -89,7 +95,7 @@ test("a listing that says that there is more, and shows the same page for ever, 
   const { s3, store } = await startStore(t, { pageSize: 2 });
   for (const n of [1, 2, 3]) await s3.put(changeKey(n), "");
   s3.fail({ operation: "list", does: { repeatsFirstPage: true } });
-  const { objects, isComplete } = await listObjects(store, PREFIX, "all");
+  const { objects, isComplete } = await listObjects(store, PREFIX, "all", all);
   assert.deepEqual(
     objects.map(({ key }) => key),
     [1, 2].map((n) => changeKey(n)),
@@ -98,9 +104,25 @@ test("a listing that says that there is more, and shows the same page for ever, 
   assert.ok(listings(s3) < 10, `${listings(s3)} listings`);
 });
 
+describe("a listing of more keys than can be", () => {
+  // What a run has at most, and what it had for every test that has to tell a leak from noise.
+  const LIMIT_BYTES = 150 * 1024 * 1024;
+
+  for (const command of [ingest, ["ingest", "inc", "--snapshot", "--apply"], ["status"]]) {
+    test(`ends ${command.join(" ")} with exit code 4, in bounded memory`, async (t) => {
+      const { s3, env } = await startRun(t);
+      s3.fail({ operation: "list", does: { inventsPages: Infinity } });
+      const { code, peakBytes } = await runWithPeak(command, env);
+      assert.equal(code, exitCodes.objectStore);
+      assert.ok(peakBytes < LIMIT_BYTES, `${peakBytes} bytes`);
+    });
+  }
+});
+
 test("an empty folder is listed in one request", async (t) => {
   const { s3, store } = await startStore(t);
-  assert.deepEqual(await listObjects(store, PREFIX, "all"), { objects: [], isComplete: true });
+  const { objects, isComplete } = await listObjects(store, PREFIX, "all", all);
+  assert.deepEqual([objects, isComplete], [[], true]);
   assert.equal(listings(s3), 1);
 });
 
@@ -333,6 +355,19 @@ describe("a store that falls silent ends the run in time, with exit code 4", () 
     assert.equal(files.length, 1);
   });
 });
+
+async function runWithPeak(args: readonly string[], env: Record<string, string>) {
+  const folder = await mkdtemp(join(tmpdir(), "fleettickets-listing-"));
+  const file = join(folder, "peak");
+  try {
+    const { code } = await runCli([...args], {
+      env: { ...env, NODE_OPTIONS: `--import=${PEAK_MEMORY}`, PEAK_MEMORY_FILE: file },
+    });
+    return { code, peakBytes: Number(await readFile(file, "utf8")) };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
 
 async function startStore(
   scope: Scope,

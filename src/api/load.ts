@@ -85,12 +85,19 @@ export async function datasetOfKey(db: Database, key: string): Promise<string> {
   return dataset;
 }
 
-/** What the ledger says of listed objects, oldest first. */
+/**
+ * What the ledger says of listed objects, oldest first.
+ *
+ * What stands behind the prefix of an export is ASCII. Other keys are no exports and stay here:
+ * PostgreSQL's text takes no NUL, no lone surrogate, and only what the database's encoding has.
+ */
 export async function sortFiles(
   db: Database,
-  dataset: string,
-  objects: readonly { key: string; etag: string }[],
+  { dataset, keyPrefix }: { dataset: string; keyPrefix: string },
+  listed: readonly { key: string; etag: string }[],
 ): Promise<SortedFile[]> {
+  const objects = listed.filter(({ key }) => /^[ -~]*$/.test(key.slice(keyPrefix.length)));
+  if (objects.length === 0) return [];
   return db.query<SortedFile>(
     `select f.source_key, f.etag, f.status, f.is_archived
      from tickets.sort_files(

@@ -65,8 +65,12 @@ async function gather(
       let files_waiting: number | null = null;
       if (store !== undefined && error === null) {
         try {
-          const folder = flags.snapshot === true ? key_prefix : `${key_prefix}changes/`;
-          files_waiting = await countWaiting(db, store, dataset, folder, flags.snapshot === true);
+          files_waiting = await countWaiting(
+            db,
+            store,
+            { ...dataset, keyPrefix: key_prefix },
+            flags.snapshot === true,
+          );
         } catch (caught) {
           if (!(caught instanceof ObjectStoreError)) throw caught;
           reportError(caught, log);
@@ -85,19 +89,28 @@ async function gather(
 async function countWaiting(
   db: Database,
   store: Store,
-  { dataset, watermark }: { dataset: string; watermark: string | null },
-  folder: string,
+  dataset: { dataset: string; keyPrefix: string; watermark: string | null },
   isSnapshot: boolean,
 ): Promise<number> {
-  const depth = isSnapshot ? "direct" : "all";
-  const { objects, isComplete } = await listObjects(store, folder, depth, watermark ?? undefined);
+  const [folder, depth] = isSnapshot
+    ? [dataset.keyPrefix, "direct" as const]
+    : [`${dataset.keyPrefix}changes/`, "all" as const];
+  const { objects, isComplete } = await listObjects(
+    store,
+    folder,
+    depth,
+    async (page) => {
+      const sorted = await sortFiles(db, dataset, page);
+      return sorted.flatMap((file) => (file.status === "new" ? [{ key: file.source_key }] : []));
+    },
+    dataset.watermark ?? undefined,
+  );
   if (!isComplete) {
     throw new ObjectStoreError(`the store says that there are more objects in ${folder}`, {
       hint: "It does not list them: look at the store's log, then run again",
     });
   }
-  const sorted = await sortFiles(db, dataset, objects);
-  return sorted.filter(({ status }) => status === "new").length;
+  return objects.length;
 }
 
 /** A dataset that was never loaded is older than any age. */

@@ -22,7 +22,7 @@ const NOTHING = Buffer.alloc(0);
 interface Lies {
   list: ListLies;
   head: HeadLies;
-  get: Delivery;
+  get: Delivery | WithoutEtag;
   put: never;
   copy: CopyLie;
   delete: DeleteLie;
@@ -33,7 +33,13 @@ export type Operation = keyof Lies;
 /** Instead of an answer. Nothing is done; "stall" leaves the client waiting for ever. */
 export type Failure = keyof typeof errorCodes | "reset" | "stall";
 
-const errorCodes = { 403: "AccessDenied", 500: "InternalError", 503: "SlowDown" };
+const errorCodes = {
+  400: "InvalidRequest",
+  403: "AccessDenied",
+  404: "NoSuchKey",
+  500: "InternalError",
+  503: "SlowDown",
+};
 
 export interface ListLies {
   /** Deleted keys count as keys of a page that is then short and called the last: RustFS #3217. */
@@ -53,11 +59,23 @@ export interface ListLies {
   /** The keys of a page in falling order. */
   reversesPage?: boolean;
   etags?: "unquoted" | "missing";
+  /** Lists so many pages of exports that do not exist, each with keys greater than all before. */
+  inventsPages?: number;
+  /** Says this, with status 200. */
+  answers?: string;
+  /** How the page comes. */
+  comes?: Delivery;
 }
 
 export interface HeadLies {
   bytes?: number;
+  /** Empty: the answer has none. */
   etag?: string;
+}
+
+/** An object without its ETag. */
+export interface WithoutEtag {
+  etag: "missing";
 }
 
 /** How the bytes of an object come. */
@@ -145,6 +163,8 @@ interface Bucket {
   objects: Map<string, StoredObject>;
   /** All keys that were ever deleted. */
   deleted: Set<string>;
+  /** ETags are 32 hexadecimal digits that tell nothing of the content, as with SSE-KMS. */
+  hasOpaqueEtags: boolean;
 }
 
 interface Call {
@@ -171,13 +191,20 @@ interface Answer {
  * needs, checks no signature, and obeys the rules that `fail` adds.
  *
  * @param pageSize how many keys a page of a listing has at most
+ * @param hasOpaqueEtags ETags are not the MD5 of the content: each copy has another one
  */
 export async function startFaultyS3(
   scope: Scope,
-  { pageSize = 1000 }: { pageSize?: number } = {},
+  { pageSize = 1000, hasOpaqueEtags = false }: { pageSize?: number; hasOpaqueEtags?: boolean } = {},
 ): Promise<FaultyS3> {
   const name = `fleettickets-test-${randomBytes(6).toString("hex")}`;
-  const bucket: Bucket = { name, pageSize, objects: new Map(), deleted: new Set() };
+  const bucket: Bucket = {
+    name,
+    pageSize,
+    objects: new Map(),
+    deleted: new Set(),
+    hasOpaqueEtags,
+  };
   const requests: S3Request[] = [];
   let rules: Rule[] = [];
 
@@ -309,7 +336,38 @@ const answers: { [O in Operation]: (call: Call, lies?: Lies[O]) => Answer } = {
   delete: answerDelete,
 };
 
-function answerList({ bucket, key: prefix, query }: Call, lies: ListLies = {}): Answer {
+function answerList(call: Call, lies: ListLies = {}): Answer {
+  if (lies.answers !== undefined) {
+    return { status: 200, body: Buffer.from(lies.answers), delivery: lies.comes };
+  }
+  const answer =
+    lies.inventsPages === undefined
+      ? answerWithPage(call, lies)
+      : answerWithNewKeys(call, lies.inventsPages);
+  return { ...answer, delivery: lies.comes };
+}
+
+function answerWithNewKeys({ bucket, key: prefix, query }: Call, pages: number): Answer {
+  const isBehind = query.has("start-after");
+  const page = isBehind ? pages : Number(query.get("continuation-token") ?? "0");
+  const keys = Array.from({ length: page < pages ? bucket.pageSize : 0 }, (_, n) => {
+    const seconds = page * bucket.pageSize + n;
+    const time = new Date(Date.UTC(2026, 0, 1) + seconds * 1000).toISOString().slice(0, 19);
+    return `${prefix}${time.replaceAll(":", "-")}.csv`;
+  });
+  const etag = `"${"0".repeat(32)}"`;
+  const modified = new Date();
+  return xml(
+    200,
+    "ListBucketResult",
+    element("Name", bucket.name),
+    element("IsTruncated", String(page < pages)),
+    page < pages ? element("NextContinuationToken", String(page + 1)) : "",
+    ...keys.map((key) => listed(key, { body: NOTHING, etag, modified }, {})),
+  );
+}
+
+function answerWithPage({ bucket, key: prefix, query }: Call, lies: ListLies): Answer {
   const delimiter = query.get("delimiter") ?? "";
   const keys = [...bucket.objects.keys()].filter((key) => !lies.hides?.test(key));
   const living = namesBelow(prefix, delimiter, keys);
@@ -375,22 +433,20 @@ function listed(name: string, object: StoredObject | undefined, { etags }: ListL
 function answerHead({ bucket, key }: Call, lies: HeadLies = {}): Answer {
   const object = bucket.objects.get(key);
   if (!object) return refusal(404, "NoSuchKey");
-  return {
-    status: 200,
-    headers: {
-      ...headersOf(object),
-      "Content-Length": lies.bytes ?? object.body.length,
-      ETag: lies.etag ?? object.etag,
-    },
-    body: NOTHING,
-  };
+  const length = { "Content-Length": lies.bytes ?? object.body.length };
+  const headers = headersOf({ ...object, etag: lies.etag ?? object.etag });
+  return { status: 200, headers: { ...headers, ...length }, body: NOTHING };
 }
 
-function answerGet({ bucket, key, headers }: Call, delivery?: Delivery): Answer {
+function answerGet({ bucket, key, headers }: Call, lie?: Delivery | WithoutEtag): Answer {
   const object = bucket.objects.get(key);
   if (!object) return refusal(404, "NoSuchKey");
   if (!matches(object, headers["if-match"])) return refusal(412, "PreconditionFailed");
-  return { status: 200, headers: headersOf(object), body: object.body, delivery };
+  const { body } = object;
+  if (lie && "etag" in lie) {
+    return { status: 200, headers: headersOf({ ...object, etag: "" }), body };
+  }
+  return { status: 200, headers: headersOf(object), body, delivery: lie };
 }
 
 function answerPut({ bucket, key, body }: Call): Answer {
@@ -428,11 +484,13 @@ function matches(object: StoredObject, condition: string | string[] | undefined)
 }
 
 function headersOf({ etag, modified }: StoredObject): Record<string, string> {
-  return { ETag: etag, "Last-Modified": modified.toUTCString() };
+  return { ...(etag === "" ? {} : { ETag: etag }), "Last-Modified": modified.toUTCString() };
 }
 
 function store(bucket: Bucket, key: string, body: Buffer, parts?: number): StoredObject {
-  const hash = createHash("md5").update(body).digest("hex");
+  const hash = bucket.hasOpaqueEtags
+    ? randomBytes(16).toString("hex")
+    : createHash("md5").update(body).digest("hex");
   const etag = parts === undefined ? `"${hash}"` : `"${hash}-${parts}"`;
   const object = { body, etag, modified: new Date() };
   bucket.objects.set(key, object);
@@ -453,7 +511,10 @@ function xml(status: number, root: string, ...children: string[]): Answer {
 }
 
 function element(name: string, text: string): string {
-  const escaped = text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  const escaped = text.replaceAll(
+    /[&<>\p{Cs}]/gu,
+    (character) => `&#${character.codePointAt(0) ?? 0};`,
+  );
   return `<${name}>${escaped}</${name}>`;
 }
 
