@@ -23,6 +23,8 @@ import {
 import type { Scope } from "./harness/scope.ts";
 
 const PEAK_MEMORY = new URL("bench/peak-memory.ts", import.meta.url).href;
+// What a run may have at most.
+const LIMIT_BYTES = 150 * 1024 * 1024;
 const PREFIX = "automations/inc/changes/";
 const all = (objects: StoredObject[]) => objects;
 const ingest = ["ingest", "inc", "--apply"];
@@ -105,9 +107,6 @@ test("a listing that says that there is more, and shows the same page for ever, 
 });
 
 describe("a listing of more keys than can be", () => {
-  // What a run has at most, and what it had for every test that has to tell a leak from noise.
-  const LIMIT_BYTES = 150 * 1024 * 1024;
-
   for (const command of [ingest, ["ingest", "inc", "--snapshot", "--apply"], ["status"]]) {
     test(`ends ${command.join(" ")} with exit code 4, in bounded memory`, async (t) => {
       const { s3, env } = await startRun(t);
@@ -116,6 +115,29 @@ describe("a listing of more keys than can be", () => {
       assert.equal(code, exitCodes.objectStore);
       assert.ok(peakBytes < LIMIT_BYTES, `${peakBytes} bytes`);
     });
+  }
+});
+
+test("100,000 files that are loaded and stay in their place need no memory", async (t) => {
+  const { db, s3, env } = await startRun(t);
+  const pages = 100;
+  s3.fail({ operation: "list", key: /\/inc\//, does: { inventsPages: pages } });
+  // As the listing has them: one a second.
+  await db.look((query) =>
+    query(
+      `insert into tickets.ingest_files (dataset, source_key, etag, bytes, status, exported_at)
+       select 'inc', $1 || to_char(s.at, 'YYYY-MM-DD"T"HH24-MI-SS') || '.csv', repeat('0', 32), 0,
+         'applied', s.at
+       from generate_series(0, $2::integer - 1) as n,
+         lateral (select timestamp '2026-01-01' + n * interval '1 second') as s (at)`,
+      [PREFIX, pages * 1000],
+    ),
+  );
+  await db.look((query) => query("analyze tickets.ingest_files"));
+  for (const command of [[...ingest, "--no-archive"], ["status"]]) {
+    const { code, peakBytes } = await runWithPeak(command, env);
+    assert.equal(code, exitCodes.done);
+    assert.ok(peakBytes < LIMIT_BYTES, `${command.join(" ")}: ${peakBytes} bytes`);
   }
 });
 
