@@ -177,10 +177,12 @@ function point(
   };
 }
 
-/** Nominatim writes its numbers as strings. */
+/** Nominatim writes its numbers as strings, those next to the equator as `5e-05`. */
 function degrees(value: unknown): number | undefined {
-  if (typeof value === "number") return value;
-  return typeof value === "string" && /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : undefined;
+  const isNumeric =
+    typeof value === "string" && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(value);
+  const number = isNumeric ? Number(value) : value;
+  return typeof number === "number" && Number.isFinite(number) ? number : undefined;
 }
 
 function senseless(how: string): Reply {

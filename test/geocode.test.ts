@@ -12,7 +12,7 @@ import {
   geocode,
 } from "../src/geocode.ts";
 import { openGeocoder } from "../src/geocoder-client.ts";
-import { type ProviderName, providerNames } from "../src/geocoders.ts";
+import { type ProviderName, providerNames, providers } from "../src/geocoders.ts";
 import { createLog } from "../src/log.ts";
 import { type GeocoderStub, type StubAnswer, dialects, startGeocoder } from "./harness/geocoder.ts";
 import { dumpOf, serverDatabase } from "./harness/loader.ts";
@@ -335,6 +335,28 @@ test("OpenCage's day limit says when it goes on", async (t) => {
 
 const speak = dialects.nominatim;
 
+describe("a coordinate is any number on Earth, however it is written", () => {
+  const cases: [lat: string, latitude: number][] = [
+    ['"5e-05"', 0.00005],
+    ['"-4.2E-6"', -0.0000042],
+    ["1e-7", 0.0000001],
+    ['"+0.5"', 0.5],
+    ['"-.5"', -0.5],
+  ];
+  for (const [written, latitude] of cases) {
+    test(written, () => {
+      const body: unknown = JSON.parse(`[{"lat": ${written}, "lon": "36.8"}]`);
+      const reply = providers.nominatim.interpret({ status: 200, body, retryAfter: undefined });
+      assert.deepEqual(reply, {
+        kind: "found",
+        latitude,
+        longitude: 36.8,
+        countryCode: undefined,
+      });
+    });
+  }
+});
+
 describe("what is no answer", () => {
   const good = speak.found(-1.3, 36.8);
   const cases: [what: string, answer: StubAnswer][] = [
@@ -348,6 +370,8 @@ describe("what is no answer", () => {
     ["JSON of another kind", { status: 200, body: '{"error": "Unknown"}' }],
     ["a place without coordinates", { status: 200, body: '[{"lat": "", "lon": null}]' }],
     ["a place that is not on Earth", { status: 200, body: '[{"lat": "91", "lon": "36"}]' }],
+    ["a place beyond all numbers", { status: 200, body: '[{"lat": 1e999, "lon": "36"}]' }],
+    ["a place in hexadecimal", { status: 200, body: '[{"lat": "0x1", "lon": "36"}]' }],
     ["endless", { status: 200, body: " ".repeat(1_000_001) }],
   ];
   for (const [what, answer] of cases) {
