@@ -397,7 +397,7 @@ describe("by psql", { skip: psqlProgram() === undefined && "psql is not installe
       ]),
     );
     const output = await byPsql.psql(`
-      \\copy tickets.inc_staging (${contractColumns.join(", ")}) from 'f.csv' with (format csv, header)
+      \\copy tickets.inc_staging (${contractColumns.join(", ")}) from 'f.csv' with (format csv, header match)
       select dataset, staged, inserted, source_key like 'manual:%' from tickets.apply_staged();
     `);
     assert.equal(output, "inc,2,2,t\n");
@@ -421,8 +421,8 @@ describe("by psql", { skip: psqlProgram() === undefined && "psql is not installe
       ),
     );
     const output = await byPsql.psql(`
-      \\copy tickets.inc_staging (${contractColumns.join(", ")}) from 'whole.csv' with (format csv, header)
-      \\copy tickets.inc_staging (owner, ticket_id, cluster, bucket) from 'some.csv' with (format csv, header)
+      \\copy tickets.inc_staging (${contractColumns.join(", ")}) from 'whole.csv' with (format csv, header match)
+      \\copy tickets.inc_staging (owner, ticket_id, cluster, bucket) from 'some.csv' with (format csv, header match)
       select staged, inserted, updated from tickets.apply_staged('inc');
       select * from tickets.apply_staged('inc');
       select count(*) from tickets.inc_staging;
