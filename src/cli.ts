@@ -10,6 +10,10 @@ Exit codes: 0 done or nothing to do · 1 unexpected, or status too old · 2 usag
 3 database · 4 object store · 5 another run has the lock · 6 some file was refused ·
 7 geocoder refused
 
+Ctrl-C or SIGTERM: ingest, retry and geocode finish the file or answer in hand and end with the code
+for what they did, preview ends with 0. A second signal, or a signal to any other command, ends the
+program immediately; the shell reports 130 for Ctrl-C and 143 for SIGTERM.
+
 Configuration is read from the environment and from .env; see .env.example.`;
 
 /** Runs the command line: parses, and leaves the rest to the command. */

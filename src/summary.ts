@@ -46,8 +46,8 @@ function summaryOfRun(result: IngestResult): string {
 }
 
 /** What ended a run before it was done, and what to do about it. */
-export function endedEarly({ message, hint }: ErrorDescription): string {
-  return notice(`Ended early: ${message}`, ...(hint ? [hint] : []));
+export function endedEarly({ message, detail, hint }: ErrorDescription): string {
+  return notice(`Ended early: ${message}`, ...[detail, hint].filter((line) => line !== undefined));
 }
 
 /** What happened, and below it what is to be known of it, each in a line of its own. */

@@ -107,9 +107,11 @@ describe("the command line", () => {
   });
 
   test("knows no other dataset than those that are configured", async (t) => {
-    const { report } = await startLoader(t);
+    const { report, run } = await startLoader(t);
     const { error } = onlyDataset(await report(["ingest", "nocs"], exitCodes.usage));
     assert.equal(error?.code, "TK001");
+    const { stdout } = await run(["ingest", "nocs"], exitCodes.usage);
+    assert.match(stdout, /crq, inc/);
   });
 });
 
