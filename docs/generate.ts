@@ -130,6 +130,8 @@ ${errorTable(ofGate)}
 | \`25006\` | The server is a standby, or the user may only read: name the primary. | ${exitCodes.database} |
 | any other SQLSTATE | PostgreSQL says no; its manual has the list. | ${exitCodes.database} |
 | \`connection\` | There is no connection to the database, or it broke. | ${exitCodes.database} |
+| \`tls\` | The program and the server do not agree on [TLS](../how-to/tls.md). | ${exitCodes.database} |
+| \`pooler\` | DATABASE_URL leads to a [pooler](../how-to/pgbouncer.md) that changes the session between transactions. | ${exitCodes.usage} |
 | \`stalled\` | The database gave no answer within a time limit. | ${exitCodes.database} |
 | \`embedded\` | The folder of the embedded database does not open. | ${exitCodes.database} |
 | \`migration\` | A migration failed for a reason without an SQLSTATE. | ${exitCodes.database} |

@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { UsageError } from "./errors.ts";
 import { type ProviderName, providerNames, providers } from "./geocoders.ts";
 import { type LogLevel, logLevels } from "./log.ts";
 import { keepSecret } from "./secrets.ts";
+import { tlsProblems, withTlsOf } from "./tls.ts";
 
 export interface BucketConfig {
   readonly endpoint: string;
@@ -109,14 +110,16 @@ export function inspectConfig(
 function readDatabaseUrl(env: Environment, isNeeded: boolean, problems: string[]): string {
   const url = env["DATABASE_URL"] ?? "";
   if (isServerAddress(url)) {
-    const { password, searchParams } = new URL(url);
-    keepSecret(url);
-    keepSecret(decodeURIComponent(password));
+    const address = withTlsOf(env, url);
+    const { password, searchParams } = new URL(address);
+    for (const secret of [url, address, decodeURIComponent(password)]) keepSecret(secret);
     for (const name of ["password", "sslpassword", "sslkey"]) {
       keepSecret(searchParams.get(name) ?? undefined);
     }
-    if (isNeeded) problems.push(...unreadableFiles(searchParams));
-  } else if (isNeeded && !/^pglite:./.test(url)) {
+    if (isNeeded) problems.push(...tlsProblems(address));
+    return address;
+  }
+  if (isNeeded && !/^pglite:./.test(url)) {
     problems.push(
       (url === "" ? "DATABASE_URL is not set" : "DATABASE_URL is not a database address") +
         ": set it to postgres://user:password@host:5432/name, with signs in the password as %xx, " +
@@ -141,22 +144,6 @@ function isDecodable(url: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** The files that the driver would fail to read, which would quote their paths. */
-function unreadableFiles(parameters: URLSearchParams): string[] {
-  return ["sslcert", "sslkey", "sslrootcert"].flatMap((name) => {
-    const path = parameters.get(name);
-    if (!path) return [];
-    try {
-      readFileSync(path);
-      return [];
-    } catch (error) {
-      const reason = error instanceof Error && "code" in error ? String(error.code) : "unreadable";
-      const problem = `its ${name} names a file that cannot be read (${reason})`;
-      return [`DATABASE_URL is not usable, ${problem}: set ${name} to the path of a file`];
-    }
-  });
 }
 
 function readBucket(
@@ -282,7 +269,8 @@ function readLogLevel(env: Environment, flags: Flags, problems: string[]): LogLe
   const name = flags.logLevel ?? (env["LOG_LEVEL"] || "info");
   const level = logLevels.find((l) => l === name);
   if (level === undefined) {
-    problems.push(`LOG_LEVEL is not a log level: set it to one of ${logLevels.join(", ")}`);
+    const source = flags.logLevel === undefined ? "LOG_LEVEL" : "--log-level";
+    problems.push(`${source} is not a log level: set it to one of ${logLevels.join(", ")}`);
   }
   return level ?? "info";
 }

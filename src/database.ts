@@ -1,6 +1,6 @@
 import type { Config, TimeLimits } from "./config.ts";
 import { requireEmbedded } from "./embedded-packages.ts";
-import { openServer } from "./server.ts";
+import { findServer, openServer } from "./server.ts";
 
 /** One session of a database, on a server or embedded. Its failures are DatabaseErrors. */
 export interface Database {
@@ -47,6 +47,16 @@ export async function withDatabase<T>(
   } finally {
     await db.close();
   }
+}
+
+/**
+ * The address of a database for another program than this module's: node-postgres reads it as this
+ * module does, and a session there was opened. That of an embedded database stays as it is.
+ *
+ * @throws DatabaseError as openDatabase
+ */
+export async function findDatabase(url: string, limits: TimeLimits): Promise<string> {
+  return embeddedFolder(url) === undefined ? findServer(url, limits) : url;
 }
 
 /** The folder that a database address names; undefined when it names a server. */

@@ -7,10 +7,18 @@ import type { Config } from "./config.ts";
 import { type Database, embeddedFolder, withDatabase } from "./database.ts";
 import { installCommand } from "./embedded-packages.ts";
 import { formatDuration } from "./duration.ts";
-import { CodedError, type ExitCode, ObjectStoreError, exitCodes } from "./errors.ts";
+import {
+  CodedError,
+  type ExitCode,
+  ObjectStoreError,
+  describeError,
+  exitCodeOf,
+  exitCodes,
+} from "./errors.ts";
 import { committedMigrations } from "./migrate.ts";
 import type { Diagnosis } from "./session.ts";
 import { type Store, type StoredObject, openStore } from "./store.ts";
+import { placeOf } from "./tls.ts";
 
 const OLDEST_VERSION = 15;
 const NEWEST_VERSION = 18;
@@ -69,26 +77,42 @@ async function examineDatabase(
     const cure = "Make it: fleettickets migrate";
     return { checks: [failed("database", exitCodes.database, finding, cure)], prefixes: [] };
   }
+  const place = folder ?? placeOf(config.databaseUrl);
+  const checks: Check[] = [];
   try {
-    return await withDatabase(config, (db) => examineSession(db, folder !== undefined));
+    const isEmbedded = folder !== undefined;
+    const prefixes = await withDatabase(config, (db) =>
+      examineSession(db, { place, isEmbedded }, checks),
+    );
+    return { checks, prefixes };
   } catch (error) {
-    return { checks: [databaseFailure("database", error)], prefixes: [] };
+    // What was found before it stays.
+    return { checks: [...checks, failure("database", error, `${place}: `)], prefixes: [] };
   }
 }
 
-async function examineSession(db: Database, isEmbedded: boolean): Promise<DatabaseFindings> {
+/**
+ * Adds what it finds to `checks`.
+ *
+ * @returns where the datasets are in the bucket
+ */
+async function examineSession(
+  db: Database,
+  { place, isEmbedded }: { place: string; isEmbedded: boolean },
+  checks: Check[],
+): Promise<string[]> {
   const facts = await api.serverFacts(db);
-  const checks = [
-    examineVersion(facts),
+  checks.push(
+    examineVersion(facts, place),
     examinePostgis(facts),
     examineClock("database's clock", exitCodes.database, facts.now),
     await examineRoles(db, facts),
-  ];
+  );
   if (facts.is_standby) checks.push(examineStandby());
   if (!facts.has_schema) {
     const cure = "Make it: fleettickets migrate";
     checks.push(failed("schema", exitCodes.database, "there is no schema tickets", cure));
-    return { checks, prefixes: [] };
+    return [];
   }
   // The embedded database has one user.
   if (!isEmbedded) checks.push(...examineAccess(await api.accessFacts(db)));
@@ -96,11 +120,11 @@ async function examineSession(db: Database, isEmbedded: boolean): Promise<Databa
   checks.push(examineRights(facts, missing));
   if (missing.includes("tickets.applied_migrations")) {
     checks.push(skipped("schema", "this user may not ask for it"));
-    return { checks, prefixes: [] };
+    return [];
   }
   const schema = await examineSchema(db);
   checks.push(...schema);
-  if (schema.some(({ status }) => status === "failed")) return { checks, prefixes: [] };
+  if (schema.some(({ status }) => status === "failed")) return [];
 
   const datasets = await api.freshness(db);
   checks.push(
@@ -108,21 +132,33 @@ async function examineSession(db: Database, isEmbedded: boolean): Promise<Databa
       ? [skipped("locks, staging", "only the primary has them")]
       : await examineStaging(db, datasets)),
   );
-  return { checks, prefixes: datasets.map(({ key_prefix }) => key_prefix) };
+  return datasets.map(({ key_prefix }) => key_prefix);
 }
 
-export function examineVersion({ version, version_number, login }: api.ServerFacts): Check {
+export function examineVersion(
+  { version, version_number, login }: api.ServerFacts,
+  place: string,
+): Check {
   const major = Math.floor(version_number / 10_000);
   const range = `${OLDEST_VERSION} to ${NEWEST_VERSION}`;
   if (major < OLDEST_VERSION) {
     const cure = `Update the server to PostgreSQL ${range}`;
-    return failed("database", exitCodes.database, `PostgreSQL ${version} is too old`, cure);
+    return failed(
+      "database",
+      exitCodes.database,
+      `PostgreSQL ${version} at ${place} is too old`,
+      cure,
+    );
   }
   if (major > NEWEST_VERSION) {
     const cure = `This program is tested with PostgreSQL ${range}: look for a newer one`;
-    return warning("database", `PostgreSQL ${version} is newer than this program`, cure);
+    return warning(
+      "database",
+      `PostgreSQL ${version} at ${place} is newer than this program`,
+      cure,
+    );
   }
-  return ok("database", `PostgreSQL ${version}, as ${login}`);
+  return ok("database", `PostgreSQL ${version} at ${place}, as ${login}`);
 }
 
 function examineStandby(): Check {
@@ -172,12 +208,26 @@ async function examineRoles(db: Database, facts: api.ServerFacts): Promise<Check
         "Then: fleettickets migrate",
     );
   }
-  const is = facts.is_loader ? "is" : "is not";
-  return ok("roles", `there; ${facts.login} ${is} a member of fleettickets_loader`);
+  const memberships = [
+    ...(facts.is_loader ? ["fleettickets_loader"] : []),
+    ...(facts.is_reader ? ["fleettickets_reader"] : []),
+  ];
+  return ok(
+    "roles",
+    `there; ${facts.login} is a member of ${memberships.join(" and ") || "neither"}`,
+  );
 }
 
 export function examineRights(facts: api.ServerFacts, missing: readonly string[]): Check {
   if (missing.length === 0) return ok("rights", `${facts.login} may do all that a loader does`);
+  if (facts.is_reader && !facts.is_loader) {
+    return warning(
+      "rights",
+      `${facts.login} is a reader, who previews and reports and loads nothing`,
+      "Nothing, if that is what this user is for. To look at what a load depends on, name the " +
+        "loader's user in DATABASE_URL",
+    );
+  }
   const shown = missing.slice(0, 3).join(", ");
   const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
   return failed(
@@ -195,7 +245,7 @@ async function examineSchema(db: Database): Promise<Check[]> {
   try {
     applied = await api.appliedMigrations(db);
   } catch (error) {
-    return [databaseFailure("schema", error)];
+    return [failure("schema", error)];
   }
   const committed = committedMigrations();
   const isUnknown = (hash: string) => !committed.some((migration) => migration.hash === hash);
@@ -286,9 +336,7 @@ async function examineStore(
     );
     return checks;
   } catch (error) {
-    if (!(error instanceof ObjectStoreError)) throw error;
-    const cure = error.hint ?? "Look at the store's log";
-    return [failed("bucket", exitCodes.objectStore, error.message, cure)];
+    return [failure("bucket", error)];
   } finally {
     store.close();
   }
@@ -345,9 +393,13 @@ export function exitCodeOfChecks(checks: readonly Check[]): ExitCode {
   return codes.sort((a, b) => a - b)[0] ?? exitCodes.done;
 }
 
-function databaseFailure(check: string, error: unknown): Check {
-  if (!(error instanceof CodedError)) throw error;
-  return failed(check, exitCodes.database, error.message, error.hint ?? "Look at the server's log");
+/** What kept a look at something from its end, whatever it was: the other looks go on. */
+function failure(check: string, error: unknown, where = ""): Check {
+  const { message, hint } = describeError(error);
+  const isForeseen = error instanceof CodedError || error instanceof ObjectStoreError;
+  const cure =
+    hint ?? (isForeseen ? "Look at the server's log" : "A defect of the program: report it");
+  return failed(check, exitCodeOf(error), `${where}${message}`, cure);
 }
 
 function count(things: readonly unknown[], what: string): string {

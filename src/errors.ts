@@ -140,7 +140,19 @@ function hintFor(sqlState: string): string | undefined {
   if (sqlState === "3D000") {
     return "Create the database, or mend its name in DATABASE_URL; then: fleettickets migrate";
   }
+  if (sqlState === "28000") {
+    return (
+      "The server does not let this user in from here: look at its pg_hba.conf and at the user in " +
+      "DATABASE_URL. If it insists on TLS, set sslmode; on a client certificate, sslcert and sslkey"
+    );
+  }
   if (sqlState.startsWith("28")) return "Mend the user or the password in DATABASE_URL";
+  if (sqlState === "08P01") {
+    return (
+      "If this is PgBouncer, its log says more: it may not know the user or the database, or want " +
+      "a setting of DATABASE_URL in its ignore_startup_parameters"
+    );
+  }
   if (sqlState === "42501") {
     return (
       "The user of DATABASE_URL must be a member of fleettickets_loader, " +
@@ -217,6 +229,8 @@ export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof CodedError) {
     const own = ownErrors[error.code];
     if (own) return own.exit;
+    // The address leads to a session that nothing can be done with: a matter of configuration.
+    if (error.code === "pooler") return exitCodes.usage;
     // COPY's own complaints about a file: bad format, a byte that is no text.
     return /^22(P04|021)$/.test(error.code) ? exitCodes.fileRefused : exitCodes.database;
   }

@@ -75,6 +75,11 @@ async function run<Configured extends { config: Config }>(
   process.stdout.on("error", ({ message }) => {
     log.error({ reason: message }, "the result could not be written");
   });
+  // Node would print those of a library beside the log, on lines that are no JSON.
+  process.removeAllListeners("warning");
+  process.on("warning", ({ name, message }) => {
+    log.warn({ warning: name }, message);
+  });
   try {
     loadDotEnv();
     const configured = configure();

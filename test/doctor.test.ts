@@ -251,6 +251,30 @@ describe("the doctor finds, and knows the cure for", () => {
     );
   });
 
+  test("nothing in a reader, whom it does not tell to become a loader", async (t) => {
+    const { env, url } = await migrated(t);
+    const login = await createLogin(t, url, { attributes: "in role fleettickets_reader" });
+    const checks = await examine({ ...env, DATABASE_URL: login }, exitCodes.done);
+    const { status, cure } = named(checks, "rights");
+    assert.equal(status, "warning");
+    assert.doesNotMatch(cure ?? "", /grant/);
+  });
+
+  test("which server and database it is that it looks at, without the password", async (t) => {
+    const { env, url } = await migrated(t);
+    const { host, pathname, password } = new URL(url);
+    const place = `${host}${pathname}`;
+    const dead = url.replace(/:\d+\//, ":1/");
+    const found = await Promise.all([
+      examine(env, exitCodes.done),
+      examine({ ...env, DATABASE_URL: dead }, exitCodes.database),
+    ]);
+    const findings = found.map((checks) => named(checks, "database").finding);
+    assert.ok(findings[0]?.includes(place), findings[0]);
+    assert.ok(findings[1]?.includes(place.replace(/:\d+\//, ":1/")), findings[1]);
+    assert.ok(password !== "" && !JSON.stringify(found).includes(password));
+  });
+
   test("a loader's role that lacks its rights", async (t) => {
     const { env, url, pool } = await migrated(t);
     const login = await createLogin(t, url, { attributes: "in role fleettickets_loader" });
@@ -376,6 +400,7 @@ describe("the doctor judges", () => {
     postgis_schema: "public",
     login: "cron",
     is_loader: true,
+    is_reader: false,
     has_schema: true,
     is_standby: false,
     now: new Date(),
@@ -388,7 +413,8 @@ describe("the doctor judges", () => {
     ["19beta1", 190_000, "warning"],
   ] as const) {
     test(`PostgreSQL ${version}: ${status}`, () => {
-      assert.equal(examineVersion({ ...facts, version, version_number }).status, status);
+      const check = examineVersion({ ...facts, version, version_number }, "db:5432/tickets");
+      assert.deepEqual([check.status, check.finding.includes("db:5432/tickets")], [status, true]);
     });
   }
 

@@ -11,9 +11,11 @@ import { promisify } from "node:util";
 import { Client } from "pg";
 import { sampleFiles } from "../src/commands/demo.ts";
 import { exitCodes } from "../src/errors.ts";
+import { createAuthority } from "./harness/certificates.ts";
 import { type Row, csvOf } from "./harness/csv.ts";
 import { dialects, startGeocoder } from "./harness/geocoder.ts";
 import { type Loader, type Query, startLoader } from "./harness/loader.ts";
+import { startPgbouncer } from "./harness/pgbouncer.ts";
 import { createEmptyDatabase, startCluster } from "./harness/postgres.ts";
 import type { Scope } from "./harness/scope.ts";
 import { type Shell, openShell } from "./harness/shell.ts";
@@ -212,7 +214,7 @@ const pages: Record<string, (t: TestContext, page: string) => Promise<void>> = {
       return (await shell.run(`psql "$DATABASE_URL" ${options}`)).output;
     };
     const copy = (list = columns) =>
-      `\\copy tickets.inc_staging (${list.join()}) from f.csv with (format csv, header)`;
+      `\\copy tickets.inc_staging (${list.join()}) from f.csv with (format csv, header match)`;
     const three = columns.slice(0, 3);
     const withRejected = async () => {
       write([known(1), known(2), blank, known(3)]);
@@ -375,12 +377,84 @@ const pages: Record<string, (t: TestContext, page: string) => Promise<void>> = {
     ]);
   },
 
+  async "pgbouncer.md"(t, page) {
+    const { env, db } = await startLoader(t);
+    const shell = await openShell(t, env);
+    const session = await startPgbouncer(t, db.url, ["pool_mode = session"]);
+    const transaction = await startPgbouncer(t, db.url, ["pool_mode = transaction"]);
+    await walk(page, {
+      shell,
+      names: { "postgres://fleettickets@127.0.0.1:6432/fleettickets": session },
+      notes: [
+        {
+          at: "pool_mode=",
+          does: (line) => {
+            assert.match(line, /^fleettickets = .* pool_mode=session$/m);
+          },
+        },
+        {
+          at: "changes the session",
+          async prints() {
+            const { code, output } = await shell.run(
+              `DATABASE_URL=${transaction} npx fleettickets status`,
+            );
+            assert.equal(code, exitCodes.usage);
+            return (JSON.parse(output) as { msg: string }).msg;
+          },
+        },
+      ],
+    });
+  },
+
   async "restore-after-losing-the-server.md"(t, page) {
     await t.test("from a dump, with what was loaded after it", async (t) => {
       await restore(t, page, true);
     });
     await t.test("from the archive alone", async (t) => {
       await restore(t, page, false);
+    });
+  },
+
+  async "tls.md"(t, page) {
+    const authority = createAuthority(t);
+    const [server, client] = [authority.sign("server", "IP:127.0.0.1"), authority.sign("postgres")];
+    const cluster = await startCluster({
+      durable: false,
+      settings: [
+        ...["ssl=on", "ssl_ca_file=ca.crt", "ssl_cert_file=own.crt", "ssl_key_file=own.key"],
+      ],
+      files: {
+        "ca.crt": authority.cert,
+        "own.crt": server.cert,
+        "own.key": server.key,
+        "pg_hba.conf":
+          "hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\nhostnossl all all 127.0.0.1/32 scram-sha-256\n",
+      },
+    });
+    t.after(cluster.stop);
+    const { env } = await startLoader(t);
+    const shell = await openShell(t, { ...env, DATABASE_URL: cluster.url });
+    await shell.output("fleettickets migrate");
+    for (const [name, content] of Object.entries({
+      "ca.crt": authority.cert,
+      "client.crt": client.cert,
+      "client.key": client.key,
+    })) {
+      writeFileSync(join(shell.folder, name), content);
+    }
+    await walk(page, {
+      shell,
+      names: {
+        "postgres://fleettickets@db.example/fleettickets": cluster.url,
+        "/etc/fleettickets": shell.folder,
+      },
+      notes: [
+        {
+          at: "npx fleettickets doctor",
+          code: exitCodes.database,
+          check: says(/sslcert/),
+        },
+      ],
     });
   },
 };

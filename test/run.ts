@@ -13,7 +13,11 @@ import { pino } from "pino";
 import { migrate } from "../src/migrate.ts";
 import { embeddedUrl } from "./harness/embedded.ts";
 import { installBrowserIfMissing } from "./harness/find-browser.ts";
-import { PostgresMissing, installPostgresIfMissing } from "./harness/find-postgres.ts";
+import {
+  PostgresMissing,
+  installPgbouncerIfMissing,
+  installPostgresIfMissing,
+} from "./harness/find-postgres.ts";
 import { guardedFolder } from "./harness/guarded-folder.ts";
 import { createTemplate, dropTemplate, startCluster } from "./harness/postgres.ts";
 import { SeaweedfsUnavailable, startSeaweedfs } from "./harness/seaweedfs.ts";
@@ -46,6 +50,7 @@ async function main(): Promise<number> {
     if (values.s3 !== undefined) await useS3Server(values.s3);
     await usePostgres();
     if (files.some(usesBrowser)) installBrowserIfMissing();
+    if (files.some(usesPgbouncer)) installPgbouncerIfMissing();
     if (files.some(usesEmbeddedDatabase)) await useEmbeddedTemplate();
     return await runTests(files);
   } catch (error) {
@@ -107,6 +112,10 @@ function usesEmbeddedDatabase(file: string): boolean {
 
 function usesBrowser(file: string): boolean {
   return readFileSync(file, "utf8").includes("harness/browser.ts");
+}
+
+function usesPgbouncer(file: string): boolean {
+  return readFileSync(file, "utf8").includes("harness/pgbouncer.ts");
 }
 
 async function useEmbeddedTemplate(): Promise<void> {

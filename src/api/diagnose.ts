@@ -49,6 +49,7 @@ export interface ServerFacts {
   postgis_schema: string | null;
   login: string;
   is_loader: boolean;
+  is_reader: boolean;
   has_schema: boolean;
   /** Whether it only follows another server, and takes no writes. */
   is_standby: boolean;
@@ -66,6 +67,10 @@ export async function serverFacts(db: Database): Promise<ServerFacts> {
          select from pg_roles as r
          where r.rolname = 'fleettickets_loader' and pg_has_role(r.oid, 'usage')
        ) as is_loader,
+       exists (
+         select from pg_roles as r
+         where r.rolname = 'fleettickets_reader' and pg_has_role(r.oid, 'usage')
+       ) as is_reader,
        exists (select from pg_namespace as s where s.nspname = 'tickets') as has_schema,
        pg_is_in_recovery() as is_standby, clock_timestamp() as now
      from (values ('postgis')) as x (name)

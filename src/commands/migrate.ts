@@ -1,6 +1,6 @@
 import { ownerCure, ownerFinding } from "../access.ts";
 import { accessFacts, byHand, missingRoles } from "../api/diagnose.ts";
-import { embeddedFolder, withDatabase } from "../database.ts";
+import { embeddedFolder, findDatabase, withDatabase } from "../database.ts";
 import { exitCodes } from "../errors.ts";
 import { migrate } from "../migrate.ts";
 import { print, printJson } from "../output.ts";
@@ -9,7 +9,7 @@ import { type CommonFlags, runCommand } from "../session.ts";
 /** `fleettickets migrate` */
 export function migrateCommand(flags: CommonFlags): Promise<void> {
   return runCommand(flags, ["database"], async ({ config, log }) => {
-    await migrate(config.databaseUrl, log);
+    await migrate(await findDatabase(config.databaseUrl, config.limits), log);
     for (const role of await withDatabase(config, missingRoles)) {
       const hint = `Let an administrator say: ${byHand.createRole(role)}; then run this again`;
       log.warn({ role, hint }, "role left out: this user may not create roles");

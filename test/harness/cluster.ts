@@ -45,12 +45,22 @@ interface ClusterOptions {
  * Makes and starts a server. It ends at the latest with this process.
  *
  * @param durable false for a server that need not survive a crash: it is faster
+ * @param settings more of its configuration, each as `name=value`
+ * @param files what to put into its data folder, by name
  */
-export async function startCluster({ durable = true } = {}): Promise<Cluster> {
+export async function startCluster({
+  durable = true,
+  settings = [],
+  files = {},
+}: {
+  durable?: boolean;
+  settings?: readonly string[];
+  files?: Readonly<Record<string, string>>;
+} = {}): Promise<Cluster> {
   const password = randomBytes(16).toString("hex");
   return startServer({
     password,
-    settings: durable ? [] : NOT_DURABLE,
+    settings: [...(durable ? [] : NOT_DURABLE), ...settings],
     async make(run, { dataDir, folder }) {
       const passwordFile = join(folder, "password");
       await writeFile(passwordFile, password, { mode: 0o600 });
@@ -64,6 +74,11 @@ export async function startCluster({ durable = true } = {}): Promise<Cluster> {
         `--locale=${clusterLocale()}`,
         "--no-sync",
       ]);
+      for (const [name, content] of Object.entries(files)) {
+        const file = join(dataDir, name);
+        await writeFile(file, content, { mode: 0o600 });
+        await giveAway(file);
+      }
     },
   });
 }
@@ -182,13 +197,13 @@ async function startServer({ password, settings, make }: ClusterOptions): Promis
 }
 
 /** Lets the server's account have what this one has made. */
-async function giveAway(path: string): Promise<void> {
+export async function giveAway(path: string): Promise<void> {
   const account = serverAccount();
   if (account) await chown(path, account.uid, account.gid);
 }
 
-/** Whom the server runs as: PostgreSQL refuses to run as root. */
-function serverAccount(): { uid: number; gid: number } | undefined {
+/** Whom the server runs as: PostgreSQL refuses to run as root, and so does PgBouncer. */
+export function serverAccount(): { uid: number; gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined;
   for (const name of ["postgres", "nobody"]) {
     try {

@@ -28,6 +28,34 @@ export function findPostgres(): PostgresInstallation {
 }
 
 /**
+ * The program PgBouncer.
+ *
+ * @throws PostgresMissing
+ */
+export function findPgbouncer(): string {
+  const folders = ["/usr/sbin", ...(process.env["PATH"] ?? "").split(delimiter)];
+  const program = folders.map((folder) => join(folder, "pgbouncer")).find(existsSync);
+  if (program === undefined) {
+    throw new PostgresMissing("This test needs PgBouncer: sudo apt-get install pgbouncer");
+  }
+  return program;
+}
+
+/** Installs PgBouncer for the tests that need it, where we may: as root on a system with apt. */
+export function installPgbouncerIfMissing(): void {
+  if (process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) return;
+  try {
+    findPgbouncer();
+  } catch {
+    console.error("No PgBouncer here. Installing it from the distribution:");
+    apt("update");
+    withoutServices(() => {
+      apt("install", "-y", "--no-install-recommends", "pgbouncer");
+    });
+  }
+}
+
+/**
  * Installs PostgreSQL with PostGIS, and plpgsql_check for the test that asks for it, where we may: as
  * root on a system with apt.
  */
@@ -129,6 +157,21 @@ function withoutMainCluster(install: () => void): void {
     install();
   } finally {
     rmSync(setting);
+  }
+}
+
+/** Debian starts PgBouncer on port 6432 with the package, unless its policy says no. */
+function withoutServices(install: () => void): void {
+  const policy = "/usr/sbin/policy-rc.d";
+  if (existsSync(policy)) {
+    install();
+    return;
+  }
+  writeFileSync(policy, "#!/bin/sh\nexit 101\n", { mode: 0o755 });
+  try {
+    install();
+  } finally {
+    rmSync(policy);
   }
 }
 
