@@ -106,6 +106,17 @@ describe("the command line", () => {
     assert.deepEqual(await db.look(dumpOf), before);
   });
 
+  test("blames a wrong log level on the flag that has it, or else on the environment", async () => {
+    for (const [args, env, culprit] of [
+      [["--log-level", "loud"], {}, "--log-level"],
+      [[], { LOG_LEVEL: "loud" }, "LOG_LEVEL"],
+    ] as const) {
+      const { code, stderr } = await runCli(["migrate", ...args], { env });
+      assert.equal(code, exitCodes.usage);
+      assert.ok(stderr.includes(`${culprit} is loud`), stderr);
+    }
+  });
+
   test("knows no other dataset than those that are configured", async (t) => {
     const { report, run } = await startLoader(t);
     const { error } = onlyDataset(await report(["ingest", "nocs"], exitCodes.usage));
