@@ -46,34 +46,38 @@ export function tlsProblems(address: string): string[] {
   const mode = modeOf(url);
   if (tries[mode] === undefined) {
     const known = Object.keys(tries).join(", ");
-    return [`sslmode of DATABASE_URL is unknown: set it to one of ${known}`];
+    return [`DATABASE_URL has an unknown sslmode: set it to one of ${known}`];
   }
   if (mode === "disable") return [];
   const problems: string[] = [];
   const rootcert = url.searchParams.get("sslrootcert");
   if (mode === "verify-ca" && rootcert === null) {
     problems.push(
-      "sslmode=verify-ca has no authority to verify by: set sslrootcert in DATABASE_URL to the " +
-        "file of its certificate",
+      "DATABASE_URL has sslmode=verify-ca and no sslrootcert: set sslrootcert to the file of the " +
+        "authority's certificate",
     );
   }
   if (rootcert === PUBLIC_AUTHORITIES && mode !== "verify-full") {
-    problems.push(`sslrootcert=system with sslmode=${mode} is too weak: set sslmode=verify-full`);
+    problems.push(
+      `DATABASE_URL has sslrootcert=system, which needs another sslmode: set sslmode=verify-full`,
+    );
   }
   const contents = readFiles(url, problems);
-  if (url.searchParams.has("sslcert") !== url.searchParams.has("sslkey")) {
-    problems.push("one of sslcert and sslkey is missing in DATABASE_URL: set both or neither");
-  }
   if (problems.length > 0) return problems;
+  if (url.searchParams.has("sslcert") !== url.searchParams.has("sslkey")) {
+    return ["DATABASE_URL has only one of sslcert and sslkey: set both or neither"];
+  }
   if (contents.sslrootcert !== undefined && !isCertificate(contents.sslrootcert)) {
-    problems.push("sslrootcert of DATABASE_URL is no certificate: set it to a file in PEM format");
+    problems.push(
+      "DATABASE_URL has an sslrootcert that is not a certificate: set it to a file in PEM format",
+    );
   }
   try {
     createSecureContext({ cert: contents.sslcert, key: contents.sslkey });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     problems.push(
-      `sslcert and sslkey of DATABASE_URL cannot be used (${reason}): set them to a certificate ` +
+      `DATABASE_URL has an unusable sslcert or sslkey (${reason}): set them to a certificate ` +
         "and its key, in PEM format and without a passphrase",
     );
   }
@@ -163,8 +167,8 @@ function readFiles(url: URL, problems: string[]): Partial<Record<FileParameter, 
       // The message would quote the path.
       const reason = error instanceof Error && "code" in error ? String(error.code) : "unreadable";
       problems.push(
-        `${name} of DATABASE_URL cannot be read (${reason}): set it to the path of a file that ` +
-          "this user may read",
+        `DATABASE_URL has an ${name} that cannot be read (${reason}): set it to the path of a ` +
+          "file that this user may read",
       );
     }
   }

@@ -113,7 +113,7 @@ describe("the command line", () => {
     ] as const) {
       const { code, stderr } = await runCli(["migrate", ...args], { env });
       assert.equal(code, exitCodes.usage);
-      assert.ok(stderr.includes(`${culprit} is loud`), stderr);
+      assert.ok(stderr.includes(`${culprit} is not a log level`), stderr);
     }
   });
 

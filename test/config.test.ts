@@ -285,7 +285,7 @@ describe("the configuration", () => {
       return error.message
         .split("\n")
         .map((line) => {
-          assert.match(line, /^[A-Z_]+ is .*: set /, "a problem comes with its cure");
+          assert.match(line, /^[A-Z_]+ (?:is|has) .*: set /, "a problem comes with its cure");
           return line.slice(0, line.indexOf(" "));
         })
         .sort();
