@@ -82,7 +82,7 @@ export const ownErrors: Readonly<Record<string, { exit: ExitCode; means: string 
   TK111: { exit: exitCodes.fileRefused, means: "A quoted field has swallowed whole rows." },
   TK112: {
     exit: exitCodes.fileRefused,
-    means: "A carriage return stands outside quotes and ends no line.",
+    means: "A carriage return without a line feed may end a line, or be part of a value.",
   },
   TK113: { exit: exitCodes.fileRefused, means: "The header is longer than 64 KiB." },
   TK114: { exit: exitCodes.fileRefused, means: "The header has more than 1,600 columns." },

@@ -42,17 +42,22 @@ const isSpecial = new Uint8Array(256);
 for (const byte of [QUOTE, COMMA, LF, CR, NUL]) isSpecial[byte] = 1;
 
 // Where the scan stands: before a field, in one without quotes, in one with, behind a quote in one
-// with (its end, or the first of a doubled one), behind a carriage return that should end the line.
+// with (its end, or the first of a doubled one), behind a carriage return that may end the line, behind
+// one that must, since a closing quote is before it.
 const FIELD_START = 0;
 const IN_FIELD = 1;
 const IN_QUOTES = 2;
 const AFTER_QUOTE = 3;
 const AFTER_RETURN = 4;
+const AFTER_QUOTED_RETURN = 5;
 
 /**
  * Watches the bytes of an RFC 4180 file go by and passes its records on as they are, each with the
  * line at which it begins in front. Line ends become LF; blank lines and bare EXPORT STOPPED lines
  * are left out. No record is taken apart into values, and no more than one is held.
+ *
+ * A carriage return without a line feed is data where the header ends with a line feed and the row is
+ * whole. COPY would take it for the end of a line, so its field is passed on in quotes.
  *
  * All methods throw RefusedFile: TK105 or TK107 to TK112 for what COPY would take wrongly, TK108, TK113
  * or TK114 for what is too large.
@@ -70,6 +75,8 @@ export function createScanner(): Scanner {
   let recordLine = 1;
   let commas = 0;
   let hasQuotes = false;
+  // Where its first carriage return is that is no part of a line end; 0: there is none.
+  let returnLine = 0;
   const held = createByteBuffer();
 
   // The quoted field that is under way, or was last.
@@ -124,8 +131,14 @@ export function createScanner(): Scanner {
         }
         endQuotes(byte);
       }
-      if (state === AFTER_RETURN && byte !== LF) {
-        throw refused("TK112", "a carriage return ends no line", line);
+      if (state >= AFTER_RETURN && byte !== LF) {
+        // In a file of one column, each row is whole: it may as well be two.
+        const canBeData = state === AFTER_RETURN && header !== undefined && columns > 1;
+        if (!canBeData) throw strayReturn(line);
+        if (returnLine === 0) returnLine = line;
+        state = IN_FIELD;
+        i--;
+        continue;
       }
 
       if (byte === COMMA) {
@@ -138,7 +151,7 @@ export function createScanner(): Scanner {
         start = i;
         limit = Math.min(length, start + maxBytes + 1);
       } else if (byte === CR) {
-        state = AFTER_RETURN;
+        state = state === AFTER_QUOTE ? AFTER_QUOTED_RETURN : AFTER_RETURN;
       } else {
         throw refused("TK107", "a quote within a field that does not begin with one", line);
       }
@@ -195,13 +208,15 @@ export function createScanner(): Scanner {
       end = record.length;
       held.clear();
     }
-    if (state === AFTER_RETURN) end--;
+    if (state >= AFTER_RETURN) end--;
 
     const fields = commas + 1;
+    const firstReturn = returnLine;
     const isBlank = fields === 1 && !hasQuotes && isWhite(record, start, end);
     state = FIELD_START;
     commas = 0;
     hasQuotes = false;
+    returnLine = 0;
 
     if (isBlank) return;
     if (header === undefined && isStop(record, start, end)) {
@@ -225,7 +240,12 @@ export function createScanner(): Scanner {
     if (end - start === 2 && record[start] === BACKSLASH && record[start + 1] === DOT) {
       throw refused("TK110", "a lone \\.", recordLine, "Some servers take it for the end of data.");
     }
-    if (fields === columns) {
+    if (firstReturn > 0) {
+      // Else it ends a line, and two rows are fused.
+      if (fields !== columns || isStop(record, start, end)) throw strayReturn(firstReturn);
+      const quoted = withReturnsQuoted(record.subarray(start, end), columns);
+      pass(quoted, 0, quoted.length);
+    } else if (fields === columns) {
       pass(record, start, end);
     } else if (isStop(record, start, end)) {
       droppedLines++;
@@ -284,6 +304,30 @@ export function createScanner(): Scanner {
     counts: () => ({ rows, droppedLines }),
     line: () => line,
   };
+}
+
+/** The record with quotes around each field that has a carriage return and no quotes. */
+function withReturnsQuoted(record: Buffer, columns: number): Buffer {
+  const quoted = Buffer.allocUnsafe(record.length + 2 * columns);
+  let length = 0;
+  let start = 0;
+  let inQuotes = false;
+  for (let i = 0; i <= record.length; i++) {
+    if (record[i] === QUOTE) inQuotes = !inQuotes;
+    if (i < record.length && (record[i] !== COMMA || inQuotes)) continue;
+    const field = record.subarray(start, i);
+    const needsQuotes = field[0] !== QUOTE && field.includes(CR);
+    if (needsQuotes) quoted[length++] = QUOTE;
+    length += field.copy(quoted, length);
+    if (needsQuotes) quoted[length++] = QUOTE;
+    if (i < record.length) quoted[length++] = COMMA;
+    start = i + 1;
+  }
+  return quoted.subarray(0, length);
+}
+
+function strayReturn(line: number): RefusedFile {
+  return refused("TK112", "a carriage return may end a line here, or be part of a value", line);
 }
 
 function isWhite(bytes: Buffer, start: number, end: number): boolean {

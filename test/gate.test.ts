@@ -84,7 +84,12 @@ describe("the gate refuses", () => {
       "TK111",
       3,
     ],
-    ["a return that ends no line", "ticket_id,owner\nT1,a\rb\n", "TK112", 2],
+    ["a return that ends a row of a file with line feeds", "a,b\n1,2\r3,4\n", "TK112", 2],
+    ["a return in a row of too few fields", "a,b\n1,2\n3\r\r\n", "TK112", 3],
+    ["a return in a file of one column", "ticket_id\nT1\rT2\n", "TK112", 2],
+    ["a return in a header", "ticket_id,own\rer\nT1,a\n", "TK112", 1],
+    ["a return in an EXPORT STOPPED row", "a,b\n1,2\nEXPORT STOPPED\r3,4\n", "TK112", 3],
+    ["a return in the second line of a row", 'a,b,c\n1,"\n",2\r3\r4,5,6\n', "TK112", 3],
     ["a return behind a closing quote", 'ticket_id,owner\nT1,"a"\rb\n', "TK112", 2],
     ["line ends of a single return", "ticket_id,owner\rT1,a\rT2,b\r", "TK112", 1],
   ];
@@ -175,6 +180,13 @@ describe("the gate lets through", () => {
       "doubled quotes and commas in quotes",
       'ticket_id,owner\n"T""1","a, b"\nT2,""""\nT3,""\n',
       passage('2,"T""1","a, b"\n3,T2,""""\n4,T3,""\n'),
+    ],
+    [
+      "single returns within values, in quotes",
+      'a,b,c\n1,x\ry,"z\r""\r"\n2,\r\r,\r\n3,\r,"\r"\n4,5\r,6\r\r\n',
+      passage('2,1,"x\ry","z\r""\r"\n3,2,"\r\r",\n4,3,"\r","\r"\n5,4,"5\r","6\r"\n', {
+        header: ["a", "b", "c"],
+      }),
     ],
     [
       "blank lines outside quotes, which are dropped",
@@ -566,6 +578,8 @@ function swallowing(...rows: string[]): string {
 
 interface StrictRecord {
   text: string;
+  /** Whether a carriage return is in a field without quotes. */
+  hasReturn: boolean;
   fields: string[];
   line: number;
   /** Where the next one begins. */
@@ -575,8 +589,9 @@ interface StrictRecord {
 /** @throws SyntaxError where the grammar of RFC 4180 does not allow what stands there */
 function* records(body: Buffer): Generator<StrictRecord> {
   const text = body.toString("latin1");
-  const field = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|\r?$)/y;
+  const field = /(?:"((?:[^"]|"")*)"|([^",\n]*?))(,|\r?\n|\r?$)/y;
   let fields: string[] = [];
+  let hasReturn = false;
   let start = 0;
   let line = 1;
   while (start < text.length || fields.length > 0) {
@@ -585,12 +600,14 @@ function* records(body: Buffer): Generator<StrictRecord> {
     const [, quoted, plain = "", separator] =
       field.exec(text) ?? raise(new SyntaxError(`no field at ${from}`));
     fields.push(quoted?.replaceAll('""', '"') ?? plain);
+    hasReturn ||= plain.includes("\r");
     if (separator === ",") continue;
     const end = field.lastIndex;
     const record = text.slice(start, end).replace(/\r?\n$|\r$/, "");
-    yield { text: record, fields, line, end };
+    yield { text: record, hasReturn, fields, line, end };
     line += text.slice(start, end).split("\n").length - 1;
     fields = [];
+    hasReturn = false;
     start = end;
   }
 }
@@ -609,11 +626,15 @@ function strictVerdict(body: Buffer): Passage | undefined {
     const rows = found.filter((_, index) => index > at);
     const whole = rows.filter(({ fields }) => fields.length === header.fields.length);
     const short = rows.filter(({ fields }) => fields.length !== header.fields.length);
+    const mustHaveNone = header.fields.length === 1 ? rows : [...rows.filter(isStop), ...short];
+    if ([...found.slice(0, at + 1), ...mustHaveNone].some((record) => record.hasReturn)) {
+      return undefined;
+    }
     if (!short.every(isStop) || rows.some(({ text }) => text === "\\.")) return undefined;
     return {
       header: header.fields.map((name) => Buffer.from(name, "latin1").toString().trim()),
       records: Buffer.from(
-        whole.map(({ text, line }) => `${line},${text}\n`).join(""),
+        whole.map(({ text, line }) => `${line},${withReturnsQuoted(text)}\n`).join(""),
         "latin1",
       ).toString(),
       rows: whole.length,
@@ -623,6 +644,12 @@ function strictVerdict(body: Buffer): Passage | undefined {
     if (error instanceof SyntaxError || error instanceof TypeError) return undefined;
     throw error;
   }
+}
+
+function withReturnsQuoted(text: string): string {
+  return text.replace(/"(?:[^"]|"")*"|[^",]+/g, (field) =>
+    /^[^"].*\r|^\r/s.test(field) ? `"${field}"` : field,
+  );
 }
 
 function raise(error: Error): never {

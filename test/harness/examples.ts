@@ -53,7 +53,7 @@ export function exampleExpectations(dataset: Dataset): ExampleExpectations {
 }
 
 /** A file of test/examples that stands by itself. */
-export function exampleFile(name: "blank-lines.csv" | "header-only.csv"): Buffer {
+export function exampleFile(name: "blank-lines.csv" | "header-only.csv" | "lone-cr.csv"): Buffer {
   return readFileSync(join(FOLDER, name));
 }
 
