@@ -1,5 +1,5 @@
 import type { AddressInfo } from "node:net";
-import { CreateBucketCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import { CreateBucketCommand, PutObjectCommand, S3Client } from "./s3-client.ts";
 import { buildApp } from "fauxqs";
 import type { BucketConfig } from "./config.ts";
 

@@ -1,4 +1,4 @@
-import { S3ServiceException } from "@aws-sdk/client-s3";
+import { S3ServiceException } from "./s3-client.ts";
 import { ObjectStoreError, SilentStore, UnreliableRead } from "./errors.ts";
 
 /** There is no such object. */

@@ -6,7 +6,7 @@ import {
   HeadObjectCommand,
   ListObjectsV2Command,
   S3Client,
-} from "@aws-sdk/client-s3";
+} from "./s3-client.ts";
 import type { BucketConfig } from "./config.ts";
 import { ObjectStoreError } from "./errors.ts";
 import { type ListingPage, readListing, withoutQuotes } from "./listing-answer.ts";

@@ -32,17 +32,17 @@ after(() => rm(folder, { recursive: true }));
 // Its own folder can be closed to the account that a test runs the program as.
 chmodSync(folder, 0o755);
 
-const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as {
-  peerDependencies: Record<string, string>;
-};
-const optionalPeers = Object.keys(manifest.peerDependencies);
-
 interface Packed {
   filename: string;
   files: { path: string }[];
 }
 
 const packed = await pack();
+const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as {
+  dependencies: Record<string, string>;
+  peerDependencies: Record<string, string>;
+};
+const optionalPeers = Object.keys(manifest.peerDependencies);
 
 async function pack(): Promise<Packed> {
   const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", folder], {
@@ -58,6 +58,7 @@ test("the package has what runs, and nothing else", () => {
   const kinds = [
     /^(package\.json|README\.md|LICENSE)$/,
     /^dist\/[\w/-]+\.js$/,
+    /^dist\/s3-client\.licences\.txt$/,
     /^dist\/preview\/page\.css$/,
     /^src\/fleettickets\.js$/,
     /^migrations\/committed\/\d{6}[\w-]*\.sql$/,
@@ -102,11 +103,20 @@ describe("installed in an empty prefix, and called from another folder", () => {
     const files = globSync("**/*", { cwd: installed })
       .map((path) => lstatSync(join(installed, path)))
       .filter((found) => found.isFile());
-    const bytes = files.reduce((sum, { size }) => sum + size, 0);
-    assert.ok(files.length > 1000 && bytes < 25_000_000, `${files.length} files, ${bytes} bytes`);
-    for (const name of optionalPeers) {
+    // What they take on the disk.
+    const bytes = files.reduce((sum, { blocks }) => sum + blocks * 512, 0);
+    assert.ok(files.length > 500 && bytes < 25_000_000, `${files.length} files, ${bytes} bytes`);
+    for (const name of [...optionalPeers, "@aws-sdk/client-s3"]) {
       assert.ok(!existsSync(join(installed, "node_modules", name)), name);
     }
+  });
+
+  test("it has the licence of each package that is bundled", () => {
+    const licences = readFileSync(join(installed, "dist/s3-client.licences.txt"), "utf8");
+    for (const name of ["@aws-sdk/client-s3", "@aws-sdk/credential-provider-node"]) {
+      assert.match(licences, new RegExp(`^${name} \\S+: Apache-2.0$`, "m"));
+    }
+    assert.ok(licences.split("Apache License").length > 5);
   });
 
   test("it migrates, loads and archives", async (t) => {
@@ -173,6 +183,11 @@ describe("installed in an empty prefix, and called from another folder", () => {
     }
     return assert.fail(`${args.join(" ")} ended well`);
   }
+});
+
+test("package.json is what it was before the package was made", () => {
+  assert.ok("@aws-sdk/client-s3" in manifest.dependencies);
+  assert.ok(!existsSync(join(ROOT, "package.json.kept")));
 });
 
 test("the command that installs goes by where the program is", () => {
