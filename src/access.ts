@@ -25,7 +25,7 @@ function examinePublic({ public_rights }: AccessFacts): Check {
   if (public_rights.length === 0) return ok("rights of all", "none in this database");
   return warning(
     "rights of all",
-    `every role of the server may ${public_rights.map(({ right, target }) => `${right} on ${target}`).join(", ")}`,
+    `every role of the server has ${public_rights.map(({ right, target }) => `${right} on ${target}`).join(", ")}`,
     `As the owner: ${public_rights.map(({ right, target }) => byHand.revoke(right, target)).join("; ")}`,
   );
 }

@@ -165,7 +165,11 @@ describe("whoever would write to a replica is sent to the primary, and nothing i
 
   test("doctor, and looks at all the rest", async () => {
     await caughtUp();
-    const result = await command(replica, ["doctor", "--json"], exitCodes.database);
+    const result = await command(
+      onClockOfServer(replica),
+      ["doctor", "--json"],
+      exitCodes.database,
+    );
     const { checks } = result.json as { checks: Check[] };
     const failed = checks.filter(({ status }) => status === "failed");
     assert.deepEqual(
@@ -197,7 +201,7 @@ test("a replica that takes the primary's place loads what is next, and archives 
     [crq, ...files].map(({ key }) => [key, "applied", true]),
   );
   assert.ok((await s3.keys()).every((key) => key.includes("/processed/")));
-  const { json } = await command(replica, ["doctor", "--json"]);
+  const { json } = await command(onClockOfServer(replica), ["doctor", "--json"]);
   assert.deepEqual(
     (json as { checks: Check[] }).checks.filter(({ check }) => /writes|staging of/.test(check)),
     ["inc", "crq"].map((dataset) => ({
@@ -273,8 +277,15 @@ async function caughtUp(): Promise<void> {
   }
 }
 
+/** The same server for the doctor, who complains of a clock that is stopped. */
+function onClockOfServer({ url }: Pick<Sessions, "url">): { url: string } {
+  const address = new URL(url);
+  address.searchParams.delete("options");
+  return { url: address.href };
+}
+
 async function command(
-  { url }: Sessions,
+  { url }: Pick<Sessions, "url">,
   args: string[],
   code: number = exitCodes.done,
   env: Record<string, string> = {},
