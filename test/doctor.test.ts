@@ -104,13 +104,18 @@ async function setOfDatabase(url: string, setting: string): Promise<void> {
   }
 }
 
-/** Does what the page on deploying recommends: an owner of its own, and no rights of all. */
-async function closeDatabase(t: Scope, url: string): Promise<void> {
+/**
+ * Does what the page on deploying recommends: an owner of its own, and no rights of all.
+ *
+ * @returns the address for the owner
+ */
+async function closeDatabase(t: Scope, url: string): Promise<string> {
   const page = await readFile(join(import.meta.dirname, "../docs/how-to/deploy.md"), "utf8");
   const [changeOwner = "", revoke = ""] = [
     ...page.slice(page.indexOf("## Who may do what")).matchAll(/```sql\n(.*?)```/gs),
   ].map(([, statements]) => statements);
-  const owner = new URL(await createLogin(t, url)).username;
+  const address = await createLogin(t, url);
+  const owner = new URL(address).username;
   const client = new Client({ connectionString: url });
   await client.connect();
   try {
@@ -122,6 +127,7 @@ async function closeDatabase(t: Scope, url: string): Promise<void> {
   } finally {
     await client.end();
   }
+  return address;
 }
 
 describe("the doctor finds, and knows the cure for", () => {
@@ -133,6 +139,19 @@ describe("the doctor finds, and knows the cure for", () => {
     await closeDatabase(t, db.url);
     const after = await examine(env, exitCodes.done);
     for (const name of ["owner", "rights of all"]) assert.equal(named(after, name).status, "ok");
+  });
+
+  test("the same superuser, when he migrates", async (t) => {
+    const { db } = await startLoader(t);
+    const logOf = async (DATABASE_URL: string) => {
+      const args = ["migrate"];
+      const result = await runCli(args, { env: { DATABASE_URL } });
+      assert.equal(result.code, exitCodes.done, describeRun(args, result));
+      return result.stderr;
+    };
+    assert.match(await logOf(db.url), /a superuser, as whom its functions run/);
+    const owner = await closeDatabase(t, db.url);
+    assert.doesNotMatch(await logOf(owner), /superuser/);
   });
 
   test("a clock that somebody has stopped: exit code 3", async (t) => {
