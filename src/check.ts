@@ -1,4 +1,11 @@
-import { type ExitCode, exitCodes } from "./errors.ts";
+import {
+  CodedError,
+  type ExitCode,
+  ObjectStoreError,
+  describeError,
+  exitCodeOf,
+  exitCodes,
+} from "./errors.ts";
 
 /** What a look at one thing has found. */
 export interface Check {
@@ -26,4 +33,13 @@ export function warning(check: string, finding: string, cure: string): Check {
 
 export function failed(check: string, exit_code: ExitCode, finding: string, cure: string): Check {
   return { check, status: "failed", finding, cure, exit_code };
+}
+
+/** What kept a look at something from its end, whatever it was: the other looks go on. */
+export function failure(check: string, error: unknown, where = ""): Check {
+  const { message, hint } = describeError(error);
+  const isForeseen = error instanceof CodedError || error instanceof ObjectStoreError;
+  const cure =
+    hint ?? (isForeseen ? "Look at the server's log" : "A defect of the program: report it");
+  return failed(check, exitCodeOf(error), `${where}${message}`, cure);
 }

@@ -2,31 +2,20 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { examineAccess } from "./access.ts";
 import * as api from "./api/diagnose.ts";
-import { type Check, failed, ok, skipped, warning } from "./check.ts";
+import { type Check, failed, failure, ok, skipped, warning } from "./check.ts";
 import type { Config } from "./config.ts";
 import { type Database, embeddedFolder, withDatabase } from "./database.ts";
+import { examineClock, examineStore } from "./doctor-store.ts";
 import { installCommand } from "./embedded-packages.ts";
 import { formatDuration } from "./duration.ts";
-import {
-  CodedError,
-  type ExitCode,
-  ObjectStoreError,
-  describeError,
-  exitCodeOf,
-  exitCodes,
-} from "./errors.ts";
+import { type ExitCode, exitCodes } from "./errors.ts";
 import { committedMigrations } from "./migrate.ts";
 import type { Diagnosis } from "./session.ts";
-import { type Store, type StoredObject, openStore } from "./store.ts";
 import { placeOf } from "./tls.ts";
 
 const OLDEST_VERSION = 15;
 const NEWEST_VERSION = 18;
 const OLDEST_POSTGIS = [3, 3] as const;
-// Object stores refuse requests whose time is 15 minutes off.
-const CLOCK_LIMIT_MS = 5 * 60_000;
-// Where the exporter writes, for a look at the bucket without a database to ask.
-const USUAL_PREFIX = "automations/";
 
 /** Looks at everything that a run depends on. Changes nothing, and nothing that it finds ends it. */
 export async function examine(diagnosis: Diagnosis): Promise<Check[]> {
@@ -312,66 +301,6 @@ async function examineStaging(
   return checks;
 }
 
-async function examineStore(
-  config: Config,
-  problems: readonly string[],
-  prefixes: readonly string[],
-): Promise<Check[]> {
-  if (problems.length > 0) return [skipped("bucket", "the configuration does not name it")];
-  const store = openStore(config.bucket, config.limits.stallMs);
-  try {
-    const checks = [ok("bucket", `${config.bucket.bucket} at ${config.bucket.endpoint}`)];
-    let sample: StoredObject | undefined;
-    for (const prefix of prefixes.length > 0 ? prefixes : [USUAL_PREFIX]) {
-      const { objects } = await store.listPage(prefix, "all", undefined);
-      sample ??= objects.find(({ bytes }) => bytes > 0);
-      checks.push(examinePrefix(prefix, objects));
-    }
-    checks.push(await examineReading(store, sample));
-    const clock = await store.clock();
-    checks.push(
-      clock === undefined
-        ? skipped("store's clock", "the store does not tell the time")
-        : examineClock("store's clock", exitCodes.objectStore, clock),
-    );
-    return checks;
-  } catch (error) {
-    return [failure("bucket", error)];
-  } finally {
-    store.close();
-  }
-}
-
-function examinePrefix(prefix: string, objects: readonly StoredObject[]): Check {
-  if (objects.length > 0) return ok(prefix, "has objects");
-  return warning(
-    prefix,
-    "nothing is there",
-    "Look whether the exporter writes to this bucket, and whether RUSTFS_BUCKET is right",
-  );
-}
-
-async function examineReading(store: Store, sample: StoredObject | undefined): Promise<Check> {
-  if (sample === undefined) return skipped("reading", "there is no object to read");
-  for await (const chunk of store.read(sample)) {
-    if (chunk.length > 0) return ok("reading", sample.key);
-  }
-  const finding = `${sample.key} has ${sample.bytes} bytes, and none came`;
-  return failed("reading", exitCodes.objectStore, finding, "Look at the store's log");
-}
-
-export function examineClock(check: string, exit: ExitCode, theirs: Date, now = new Date()): Check {
-  const apart = theirs.getTime() - now.getTime();
-  const difference = formatDuration(Math.abs(apart) / 1000);
-  if (Math.abs(apart) <= CLOCK_LIMIT_MS) return ok(check, `within ${difference} of this machine's`);
-  return failed(
-    check,
-    exit,
-    `${difference} ${apart > 0 ? "ahead of" : "behind"} this machine's`,
-    "Set the clocks by NTP, on this machine and there",
-  );
-}
-
 /** Its configuration only: a question to a provider costs one of the day's requests. */
 export function examineGeocoder(
   geocoder: Config["geocoder"],
@@ -391,15 +320,6 @@ export function examineGeocoder(
 export function exitCodeOfChecks(checks: readonly Check[]): ExitCode {
   const codes = checks.filter(({ status }) => status === "failed").map((c) => c.exit_code);
   return codes.sort((a, b) => a - b)[0] ?? exitCodes.done;
-}
-
-/** What kept a look at something from its end, whatever it was: the other looks go on. */
-function failure(check: string, error: unknown, where = ""): Check {
-  const { message, hint } = describeError(error);
-  const isForeseen = error instanceof CodedError || error instanceof ObjectStoreError;
-  const cure =
-    hint ?? (isForeseen ? "Look at the server's log" : "A defect of the program: report it");
-  return failed(check, exitCodeOf(error), `${where}${message}`, cure);
 }
 
 function count(things: readonly unknown[], what: string): string {

@@ -8,13 +8,8 @@ import { Client, escapeIdentifier } from "pg";
 import type { ServerFacts } from "../src/api/diagnose.ts";
 import { inspectConfig } from "../src/config.ts";
 import type { Check } from "../src/check.ts";
-import {
-  examineClock,
-  examineGeocoder,
-  examinePostgis,
-  examineRights,
-  examineVersion,
-} from "../src/doctor.ts";
+import { examineClock } from "../src/doctor-store.ts";
+import { examineGeocoder, examinePostgis, examineRights, examineVersion } from "../src/doctor.ts";
 import { type ExitCode, exitCodes } from "../src/errors.ts";
 import { describeRun, runCli } from "./harness/cli.ts";
 import { csvOf } from "./harness/csv.ts";
