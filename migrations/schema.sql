@@ -118,7 +118,7 @@ COMMENT ON TYPE tickets.file_version IS 'A file''s place in time. Files are orde
 CREATE FUNCTION reporting._dashboard(p_dataset text, p_cluster text, p_status text, p_window text, p_from timestamp with time zone, p_to timestamp with time zone) RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET "TimeZone" TO 'Africa/Nairobi'
+    SET "TimeZone" TO '<+03>-03'
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '128MB'
     SET jit TO 'off'
@@ -966,7 +966,7 @@ COMMENT ON FUNCTION reporting._freshness(p_dataset text) IS 'How far a dataset i
 CREATE FUNCTION reporting._read_window(p_window text, p_from timestamp with time zone, p_to timestamp with time zone, OUT window_text text, OUT window_from timestamp with time zone, OUT window_to timestamp with time zone) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET "TimeZone" TO 'Africa/Nairobi'
+    SET "TimeZone" TO '<+03>-03'
     AS $$
 /*
   The time that a dashboard looks at: from window_from up to, but without, window_to.
@@ -974,10 +974,12 @@ CREATE FUNCTION reporting._read_window(p_window text, p_from timestamp with time
   Takes      all, or an interval that ends at p_to, else now; p_from in the place of its beginning.
              NULL is 7d.
   Returns    the window as understood, NULL where p_from made it needless, and its two ends, which
-             are infinite where it has none.
+             are infinite where it has none. What begins before 1900, when no ticket is of, has no
+             beginning.
   Raises     TK031 the window is neither all nor an interval, TK032 it ends before it begins.
 */
 declare
+  c_earliest constant timestamptz := timestamptz '1900-01-01 00:00+03';
   v_length interval;
 begin
   window_text := coalesce(btrim(p_window), '7d');
@@ -1016,6 +1018,11 @@ begin
       message = 'the window ends before it begins',
       detail = format('It is from %s to %s.', window_from, window_to),
       hint = 'Exchange p_from and p_to; without p_to a window ends now';
+  end if;
+  -- JSON has no way to write times before Christ.
+  window_to := greatest(window_to, c_earliest);
+  if window_from < c_earliest then
+    window_from := '-infinity';
   end if;
 end;
 $$;
@@ -1181,6 +1188,7 @@ CREATE FUNCTION reporting.fn_nearest_tickets(p_lat double precision, p_lng doubl
 #variable_conflict use_column
 declare
   v_point public.geography;
+  v_beside public.geography;
   v_metres double precision;
 begin
   if p_dataset is not null then
@@ -1204,17 +1212,23 @@ begin
   end if;
   v_point := public.st_setsrid(public.st_makepoint(p_lng, p_lat), 4326)::public.geography;
 
+  -- At the poles and where longitudes begin anew, a place has more than one name. The index takes
+  -- these for places apart and fails at its own order; a kilometre beside, it is sure.
+  v_beside := public.st_setsrid(public.st_makepoint(
+    least(greatest(p_lng, -179.99), 179.99), least(greatest(p_lat, -89.99), 89.99)
+  ), 4326)::public.geography;
+
   -- The index is in the order of distances on a sphere, which are off by up to 0.6 %: it says how
   -- far to look, and what lies within that is measured. So all of the same distance are seen, too,
-  -- and which of them come first does not depend on the index.
-  select max(n.metres) * 1.015
+  -- and which of them come first does not depend on the index. The metre is for a place of two names.
+  select (max(n.metres) + public.st_distance(v_beside, v_point)) * 1.015 + 1
   into v_metres
   from (
-    select t.geog operator(public.<->) v_point as metres
+    select t.geog operator(public.<->) v_beside as metres
     from tickets.ticket as t
     where t.is_open and t.is_actionable and t.geog is not null
       and (p_dataset is null or t.dataset = p_dataset)
-    order by t.geog operator(public.<->) v_point
+    order by t.geog operator(public.<->) v_beside
     limit p_limit
   ) as n;
 
@@ -1304,7 +1318,7 @@ COMMENT ON FUNCTION reporting.fn_team_closures(p_dataset text, p_from timestamp 
 CREATE FUNCTION reporting.fn_tickets_for_map(p_dataset text DEFAULT NULL::text, p_cluster text DEFAULT NULL::text, p_status text DEFAULT 'open'::text) RETURNS json
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET "TimeZone" TO 'Africa/Nairobi'
+    SET "TimeZone" TO '<+03>-03'
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     SET jit TO 'off'
@@ -1399,7 +1413,7 @@ COMMENT ON FUNCTION reporting.fn_tickets_for_map(p_dataset text, p_cluster text,
 CREATE FUNCTION reporting.tickets_mvt(z integer, x integer, y integer, query_params json DEFAULT '{}'::json) RETURNS bytea
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET "TimeZone" TO 'Africa/Nairobi'
+    SET "TimeZone" TO '<+03>-03'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 /*
@@ -1438,9 +1452,19 @@ begin
       detail = format('They are: %s', left(query_params::text, 200)),
       hint = 'For example: select reporting.tickets_mvt(5, 19, 16, ''{"dataset": "inc"}'')';
   end if;
-  v_dataset := query_params ->> 'dataset';
-  v_cluster := query_params ->> 'cluster';
-  v_status := coalesce(lower(btrim(query_params ->> 'status')), 'open');
+  begin
+    v_dataset := query_params ->> 'dataset';
+    v_cluster := query_params ->> 'cluster';
+    v_status := coalesce(lower(btrim(query_params ->> 'status')), 'open');
+  exception
+    -- JSON can write characters that no text holds: a NUL, or half of a pair.
+    when untranslatable_character or invalid_text_representation then
+      raise exception using
+        errcode = 'TK038',
+        message = 'the query parameters have a character that no text can hold',
+        detail = format('They are: %s', left(query_params::text, 200)),
+        hint = 'Leave out what is written as \u0000 or \ud800 to \udfff in them';
+  end;
   if v_dataset is not null then
     perform tickets._check_dataset(v_dataset);
   end if;
@@ -2800,7 +2824,6 @@ COMMENT ON COLUMN tickets.counted_days.breached_before IS 'Open tickets opened b
 CREATE FUNCTION tickets._count_day(p_now tickets.counted_days) RETURNS TABLE(cluster text, open bigint, actionable bigint, breached bigint, created bigint, closed bigint)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET "TimeZone" TO 'Africa/Nairobi'
     SET plan_cache_mode TO 'force_custom_plan'
     SET jit TO 'off'
     AS $$
@@ -2814,8 +2837,8 @@ CREATE FUNCTION tickets._count_day(p_now tickets.counted_days) RETURNS TABLE(clu
 */
 #variable_conflict use_column
 declare
-  c_begins_at constant timestamptz := p_now.day;
-  c_ends_at constant timestamptz := p_now.day + 1;
+  c_begins_at constant timestamptz := p_now.day::timestamp at time zone interval '3 hours';
+  c_ends_at constant timestamptz := c_begins_at + interval '24 hours';
 begin
   return query
   with recursive clusters as (
@@ -2970,7 +2993,7 @@ CREATE FUNCTION tickets._day_now(p_dataset text) RETURNS tickets.counted_days
     What a count of the day goes by now: the day in Nairobi, and when an open ticket of the dataset
     must have been opened to be within its SLA target.
   */
-  select d.dataset, (tickets._now() at time zone 'Africa/Nairobi')::date,
+  select d.dataset, (tickets._now() at time zone interval '3 hours')::date,
     tickets._now() - make_interval(secs => extract(epoch from d.sla_target)::float8)
   from tickets.datasets as d
   where d.dataset = p_dataset;
@@ -3546,13 +3569,12 @@ CREATE FUNCTION tickets._instant(p_text text, p_wall_time timestamp without time
     Returns    the instant, NULL where the text is no timestamp.
     Raises     nothing.
 
-    The caller has `set timezone = 'Africa/Nairobi'` and `set datestyle = 'ISO, YMD'`. One
-    expression, so that the planner copies it into the statement. It names both arguments more than
-    once: give it columns, not expressions. That is why casting, which is what takes time, is a
-    function of its own.
+    The caller has `set datestyle = 'ISO, YMD'`. One expression, so that the planner copies it into
+    the statement. It names both arguments more than once: give it columns, not expressions. That is
+    why casting, which is what takes time, is a function of its own.
   */
   select case
-    when p_wall_time::text = p_text then p_wall_time::timestamptz
+    when p_wall_time::text = p_text then p_wall_time at time zone interval '3 hours'
     else tickets.eat_ts(p_text)
   end;
 $$;
@@ -4850,7 +4872,6 @@ CREATE FUNCTION tickets._staged_tickets(p_dataset text, p_source_key text, p_ext
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     SET jit TO 'off'
-    SET "TimeZone" TO 'Africa/Nairobi'
     SET "DateStyle" TO 'ISO, YMD'
     AS $$
 /*
@@ -5197,6 +5218,8 @@ CREATE FUNCTION tickets._wall_time(p_text text, p_is_careful boolean) RETURNS ti
     Raises     22007, 22008 and others of their class: the text has the shape of a timestamp and is
                none. Then ask for all once more with care.
 
+    The shape is of a year that tickets.eat_ts takes.
+
     The caller has `set datestyle = 'ISO, YMD'`. One expression, so that the planner copies it into
     the statement.
   */
@@ -5258,7 +5281,6 @@ CREATE FUNCTION tickets._write_tickets(p_dataset text, p_source_key text, p_expo
     SET work_mem TO '64MB'
     SET random_page_cost TO '1.1'
     SET jit TO 'off'
-    SET "TimeZone" TO 'Africa/Nairobi'
     AS $$
 /*
   Writes the tickets of a staged file, with their places, the order of their versions, their closure
@@ -5282,8 +5304,8 @@ declare
     select c from tickets.counted_days as c where c.dataset = p_dataset
   );
   c_now constant timestamptz := tickets._now();
-  c_begins_at constant timestamptz := c_today.day;
-  c_ends_at constant timestamptz := c_today.day + 1;
+  c_begins_at constant timestamptz := c_today.day::timestamp at time zone interval '3 hours';
+  c_ends_at constant timestamptz := c_begins_at + interval '24 hours';
   -- All else is a row that is rejected.
   c_kinds constant text[] := array['ticket', 'duplicate', 'alarm', 'sentinel'];
   v_judged bigint;
@@ -5834,7 +5856,7 @@ begin
     update tickets.daily_snapshot as s
     set captured_at = tickets._now()
     where s.dataset = v_dataset
-      and s.day = (tickets._now() at time zone 'Africa/Nairobi')::date
+      and s.day = (tickets._now() at time zone interval '3 hours')::date
       and s.captured_at <> tickets._now();
     return next;
   end loop;
@@ -6079,8 +6101,9 @@ CREATE FUNCTION tickets.eat_ts(p_text text) RETURNS timestamp with time zone
 
   Takes      `YYYY-MM-DD`, optionally with `HH:MM`, `HH:MM:SS` or `HH:MM:SS.f` after a blank or a
              `T`, optionally with `Z` or an offset (`+03`, `+03:00`, `+0300`) after that.
-             Without an offset it is wall time in Nairobi (EAT, UTC+3, no daylight saving).
-  Returns    the instant, or NULL where the text is no timestamp (`2026-02-30`, `yesterday`, ``).
+             Without an offset it is EAT, wall time in Nairobi: UTC+3, in every year.
+  Returns    the instant, or NULL where the text is no timestamp (`2026-02-30`, `yesterday`, ``) or
+             of a year, in EAT, before 1900 or after 2200.
   Raises     nothing.
 
   Its answer depends on its argument alone. The casts below are marked stable in the catalogue
@@ -6090,6 +6113,7 @@ CREATE FUNCTION tickets.eat_ts(p_text text) RETURNS timestamp with time zone
 declare
   v_text text;
   v_day integer;
+  v_wall_time timestamp;
 begin
   -- Digits by name: what \d takes in depends on the locale, and casts do not follow.
   v_text := btrim(p_text, E' \t\r\n');
@@ -6111,9 +6135,15 @@ begin
   end if;
 
   if length(v_text) > 10 and v_text ~ '([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)$' then
-    return v_text::timestamptz;
+    v_wall_time := v_text::timestamptz at time zone interval '3 hours';
+  else
+    v_wall_time := v_text::timestamp;
   end if;
-  return v_text::timestamp at time zone 'Africa/Nairobi';
+  if extract(year from v_wall_time) not between 1900 and 2200 then
+    return null;
+  end if;
+  -- Not 'Africa/Nairobi': that is another offset before 1960.
+  return v_wall_time at time zone interval '3 hours';
 end;
 $_$;
 

@@ -306,6 +306,26 @@ describe("the page", { skip }, () => {
     await page.getByText("INC is old: its newest export is of 1 Jan 2026, 06:00").waitFor();
   });
 
+  test("shows any time that its JSON can hold", async (t) => {
+    const copy = await createDatabase(t);
+    const row = { ticket_id: "INC1", bucket: "pending", latitude: "-1.3", longitude: "36.8" };
+    await stage(copy, "inc", [{ ...row, created_at_service: "1900-01-01" }]);
+    await copy.pool.query(
+      `with f as (
+         insert into tickets.ingest_files
+           (dataset, source_key, etag, bytes, exported_at, status, applied_at)
+         values ('crq', 'far', 'a', 1, '12026-01-01 06:00+03', 'applied', now())
+       )
+       update tickets.import_meta set metadata = '{"source_max_key": "far"}' where dataset = 'crq'`,
+    );
+    const { page } = await blankPage(t);
+    await page.goto(await servedUrl(t, copy.url));
+    await loaded(page);
+    await page.getByText("The map as a table").click();
+    await page.getByRole("cell", { name: "1 Jan 1900, 00:00" }).waitFor();
+    await page.getByText("CRQ as of 12026-01-01T06:00:00+03:00").waitFor();
+  });
+
   test("is a report that needs nobody: one file with its data inside", async (t) => {
     const folder = await temporaryFolder(t);
     const out = join(folder, "tickets.html");

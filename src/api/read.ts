@@ -83,7 +83,7 @@ export async function dashboard(
              and has_schema_privilege(session_user, 'tickets', 'create')
            then current_setting('tickets.now')::timestamptz
            else now()
-         end at time zone 'Africa/Nairobi' as now
+         end at time zone interval '3 hours' as now
        from json_to_record(${call}(p_cluster => $1::text, p_window => $2::text)) as j (
          filters json, metrics json, by_cluster json, by_team json, freshness json
        )
@@ -108,7 +108,7 @@ export async function dashboard(
            case
              when isfinite(d.window_from)
              then least(
-               (d.window_from at time zone 'Africa/Nairobi')::date, d.now::date - 29
+               (d.window_from at time zone interval '3 hours')::date, d.now::date - 29
              )
              else d.now::date - 364
            end,

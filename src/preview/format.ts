@@ -1,6 +1,7 @@
 import type { State } from "./data.ts";
 
-const ZONE = "Africa/Nairobi";
+// UTC+3, whose name has the sign of POSIX. Africa/Nairobi is another offset before 1960.
+const ZONE = "Etc/GMT-3";
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const dateTime = new Intl.DateTimeFormat("en-GB", {
   timeZone: ZONE,
@@ -33,9 +34,11 @@ export function things(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : many}`;
 }
 
-/** A time as the clocks in Nairobi show it. */
+/** A time as the clocks in Nairobi show it; as it is written where a browser has no date for it. */
 export function time(iso: string | null): string {
-  return iso === null ? "–" : dateTime.format(new Date(iso));
+  if (iso === null) return "–";
+  const date = new Date(iso);
+  return Number.isNaN(date.getTime()) ? iso : dateTime.format(date);
 }
 
 /** A day of the calendar, `2026-06-15`. */

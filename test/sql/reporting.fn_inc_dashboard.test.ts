@@ -50,6 +50,27 @@ function closeTicket(
   return insertTicket(client, ticketId, { bucket: "closed", closed_at: closedAt, ...values });
 }
 
+test("a window from before 1900 has no beginning, and what ends before has none of it", () =>
+  atNine(async (client) => {
+    await closeTicket(client, "T1", "1900-01-01 00:00:00");
+    const windows: [Record<string, string>, from: string | null, to: string, closed: number][] = [
+      [{ p_window: "3000 years" }, null, "2026-06-15T09:00:00+03:00", 1],
+      [{ p_from: "0044-03-15 BC" }, null, "2026-06-15T09:00:00+03:00", 1],
+      [{ p_from: "-infinity", p_to: "0044-03-15 BC" }, null, "1900-01-01T00:00:00+03:00", 0],
+      [
+        { p_from: "1900-01-01 00:00+03", p_to: "1930-01-01 00:00+03" },
+        "1900-01-01T00:00:00+03:00",
+        "1930-01-01T00:00:00+03:00",
+        1,
+      ],
+    ];
+    for (const [args, from, to, closed] of windows) {
+      const { filters, metrics } = await dashboard(client, args);
+      assert.deepEqual([filters["from"], filters["to"]], [from, to]);
+      assert.equal(metrics["closed_in_window"], closed);
+    }
+  }));
+
 test("an empty database has a dashboard of zeros, nulls and empty lists", () =>
   atNine(async (client) => {
     const { freshness, ...rest } = await dashboard(client);
@@ -225,7 +246,7 @@ describe("the window", () => {
   test("all has no ends", () =>
     atNine(async (client) => {
       await closeTicket(client, "T1", "1999-12-31");
-      await closeTicket(client, "T2", "2999-12-31");
+      await closeTicket(client, "T2", "2200-12-31");
       const { filters, metrics } = await dashboard(client, { p_window: "ALL" });
       const { window, from, to } = filters;
       assert.deepEqual({ window, from, to }, { window: "all", from: null, to: null });

@@ -179,6 +179,52 @@ test("wherever the point, they are those that a sort of all by distance begins w
     );
   }));
 
+test("also at the poles and where longitudes begin anew, by any name of a place", () =>
+  database.rolledBack(async (client) => {
+    const places = [
+      ...([
+        [0, 180],
+        [0, -180],
+        [0.001, 179.9999],
+        [10, 179.9],
+        [10, -179.9],
+      ] as const),
+      ...([
+        [90, 0],
+        [90, 180],
+        [90, -120],
+        [89.9999, 60],
+        [-90, 50],
+        [-90, -180],
+      ] as const),
+    ];
+    for (const [n, place] of places.entries()) await insertTicket(client, `T${n + 10}`, place);
+    await client.query("analyze tickets.ticket");
+    for (const isIndexed of [true, false]) {
+      await client.query("select set_config('enable_seqscan', $1, true)", [
+        isIndexed ? "off" : "on",
+      ]);
+      for (const lat of [0, 10, 90, -89.99999]) {
+        for (const lng of [180, -180, -179.99999, 60]) {
+          for (const limit of [3, 20]) {
+            const { rows } = await client.query<{ name: string }>(
+              `select 'inc ' || t.ticket_id as name from tickets.inc as t
+               order by st_distance(t.geog, st_setsrid(st_makepoint($2, $1), 4326)::geography),
+                 t.ticket_id
+               limit $3`,
+              [lat, lng, limit],
+            );
+            assert.deepEqual(
+              await namesOf(client, { lat, lng, limit }),
+              rows.map(({ name }) => name),
+              `${limit} around ${lat} ${lng}`,
+            );
+          }
+        }
+      }
+    }
+  }));
+
 for (const dataset of [null, "inc"]) {
   test(`of ${dataset ?? "both datasets"}, the index finds them, and no scan looks at all`, () =>
     database.rolledBack(async (client) => {

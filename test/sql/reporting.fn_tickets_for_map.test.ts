@@ -33,6 +33,49 @@ test("an empty database has an empty map, all of its numbers there and 0", () =>
     assert.deepEqual(freshness, { crq: nothing, inc: nothing });
   }));
 
+test("times have the offset of EAT in every year that there is", () =>
+  database.rolledBack(async (client) => {
+    await client.query("set timezone = 'America/New_York'");
+    const rows = Object.entries({
+      T1: "1900-01-01",
+      T2: "1928-07-01 12:00:00",
+      T3: "1938-01-01 12:00:00",
+      T4: "2200-12-31 23:59:59",
+      T5: "1899-12-31",
+      T6: "2201-01-01",
+    });
+    for (const [id, time] of rows) {
+      await insertTicket(client, id, { ...here, created_at_service: time, scheduled_at: time });
+    }
+    const { features } = await ticketsForMap(client);
+    const expected = {
+      T1: "1900-01-01T00:00:00+03:00",
+      T2: "1928-07-01T12:00:00+03:00",
+      T3: "1938-01-01T12:00:00+03:00",
+      T4: "2200-12-31T23:59:59+03:00",
+      T5: null,
+      T6: null,
+    };
+    for (const name of ["opened_at", "scheduled_at"]) {
+      assert.deepEqual(
+        Object.fromEntries(features.map(({ id, properties }) => [id, properties[name]])),
+        expected,
+      );
+    }
+    const { rows: bad } = await client.query(
+      `select q.ticket_id, q.column_name, q.value from tickets.data_quality as q
+       where q.column_name like '%_at%' order by 1, 2`,
+    );
+    assert.deepEqual(
+      bad,
+      rows.slice(4).flatMap(([ticket_id, value]) =>
+        ["created_at_service", "scheduled_at"].map((column_name) => ({
+          ...{ ticket_id, column_name, value },
+        })),
+      ),
+    );
+  }));
+
 test("a feature says of its ticket what the table says, times in Nairobi's", () =>
   database.rolledBack(async (client) => {
     await freezeTime(client, "2026-06-15T06:00:00Z");

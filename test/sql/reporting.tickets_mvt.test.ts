@@ -236,6 +236,15 @@ test("the index finds what is in a tile, and no scan looks at all tickets", () =
     assert.ok(!scans.some((node) => node["Node Type"] === "Seq Scan"));
   }));
 
+test("times are of EAT in every year", () =>
+  database.rolledBack(async (client) => {
+    const times = { created_at_service: "1900-01-01", scheduled_at: "1938-01-01 12:00:00" };
+    await insertTicket(client, "T1", [36.8, -1.3], times);
+    const [feature] = await featuresOf(client, world);
+    assert.equal(feature?.properties["opened_at"], "1900-01-01T00:00:00+03:00");
+    assert.equal(feature?.properties["scheduled_at"], "1938-01-01T12:00:00+03:00");
+  }));
+
 test("what is no tile is TK037, filters that say nothing are TK038", async () => {
   const cases: [Tile, string | undefined, string][] = [
     [[-1, 0, 0], undefined, "TK037"],
@@ -252,6 +261,11 @@ test("what is no tile is TK037, filters that say nothing are TK038", async () =>
     [world, "null", "TK038"],
     [world, '{"status": "opened"}', "TK038"],
     [world, '{"status": ["open"]}', "TK038"],
+    [world, '{"cluster": "Q\\u0000A"}', "TK038"],
+    [world, '{"status": "\\u0000"}', "TK038"],
+    [world, '{"dataset": "inc", "zoom": "\\u0000"}', "TK038"],
+    [world, '{"\\u0000": 1}', "TK038"],
+    [world, '{"dataset": "\\ud800"}', "TK038"],
     [world, '{"dataset": "nope"}', "TK001"],
   ];
   for (const [tile, filters, code] of cases) {
