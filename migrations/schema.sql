@@ -1220,7 +1220,7 @@ begin
 
   -- The index is in the order of distances on a sphere, which are off by up to 0.6 %: it says how
   -- far to look, and what lies within that is measured. So all of the same distance are seen, too,
-  -- and which of them come first does not depend on the index. The metre is for a place of two names.
+  -- and which of them come first does not depend on the index. A metre more is for rounding.
   select (max(n.metres) + public.st_distance(v_beside, v_point)) * 1.015 + 1
   into v_metres
   from (
@@ -4452,9 +4452,10 @@ COMMENT ON FUNCTION tickets._raw(p_ticket_id text, p_normalized_status text, p_r
 CREATE FUNCTION tickets._record_file(p_result tickets.applied_file, p_exported_at timestamp with time zone, p_etag text DEFAULT ''::text, p_bytes bigint DEFAULT NULL::bigint, p_extra_columns text[] DEFAULT '{}'::text[], p_missing_columns text[] DEFAULT '{}'::text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO '<+03>-03'
     AS $$
 /*
-  Writes an applied file into the ledger.
+  Writes an applied file into the ledger. What an earlier load of the same file counted is kept.
 
   Touches    tickets.ingest_files.
 */
@@ -4493,6 +4494,23 @@ begin
     missing_columns = excluded.missing_columns,
     export_stopped = excluded.export_stopped,
     applied_at = excluded.applied_at,
+    earlier_loads = f.earlier_loads || case
+      when f.status = 'applied' then jsonb_build_object(
+        'applied_at', f.applied_at,
+        'staged', f.staged,
+        'dropped_alarm', f.dropped_alarm,
+        'dropped_sentinel', f.dropped_sentinel,
+        'rejected', f.rejected,
+        'duplicates', f.duplicates,
+        'stale', f.stale,
+        'inserted', f.inserted,
+        'updated', f.updated,
+        'unchanged', f.unchanged,
+        'closures', f.closures
+      )
+      -- To try it and to leave it out was no load.
+      else '[]'
+    end,
     is_replaced = false,
     archived_at = null;
   perform tickets._replace_file(p_result.dataset, p_result.source_key, p_etag);
@@ -7725,7 +7743,9 @@ CREATE TABLE tickets.ingest_files (
     applied_at timestamp with time zone,
     archived_at timestamp with time zone,
     is_replaced boolean DEFAULT false NOT NULL,
+    earlier_loads jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT a_rejected_file_says_why CHECK (((status = 'rejected'::text) = (error IS NOT NULL))),
+    CONSTRAINT earlier_loads_are_a_list CHECK ((jsonb_typeof(earlier_loads) = 'array'::text)),
     CONSTRAINT every_staged_row_is_accounted_for CHECK ((staged = (((((((dropped_alarm + dropped_sentinel) + rejected) + duplicates) + stale) + inserted) + updated) + unchanged))),
     CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['applied'::text, 'rejected'::text, 'skipped'::text])))
 );
@@ -7918,6 +7938,13 @@ COMMENT ON COLUMN tickets.ingest_files.archived_at IS 'When it was found in the 
 --
 
 COMMENT ON COLUMN tickets.ingest_files.is_replaced IS 'Whether another content of the object was applied since: this one is new if it is put back.';
+
+
+--
+-- Name: COLUMN ingest_files.earlier_loads; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.ingest_files.earlier_loads IS 'When it was applied before, and the counts of each time, the first first.';
 
 
 --
@@ -9004,7 +9031,8 @@ CREATE VIEW tickets.load_history AS
     f.error_code,
     f.error_line,
     f.error,
-    f.seen_at
+    f.seen_at,
+    f.earlier_loads
    FROM tickets.ingest_files f
   ORDER BY COALESCE(f.applied_at, f.seen_at) DESC, f.dataset, f.source_key DESC;
 
@@ -9182,6 +9210,13 @@ COMMENT ON COLUMN tickets.load_history.error IS 'Why it was refused, in words.';
 --
 
 COMMENT ON COLUMN tickets.load_history.seen_at IS 'When it was first seen.';
+
+
+--
+-- Name: COLUMN load_history.earlier_loads; Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON COLUMN tickets.load_history.earlier_loads IS 'When it was applied before, and the counts of each time, the first first.';
 
 
 --

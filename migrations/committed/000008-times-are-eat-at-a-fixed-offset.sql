@@ -1,5 +1,5 @@
 --! Previous: sha1:e60446f001d0fcf957ad5ebb23cce777fa030031
---! Hash: sha1:cc53e24285c5f29e7988002cdd45d38d7262e984
+--! Hash: sha1:2721f773017858db2bdb6aa68f73225ccb0d2773
 --! Message: times are EAT at a fixed offset
 
 -- EAT is UTC+3 in every year, which the zone database says from 1960 on. A time is of a year from
@@ -1242,7 +1242,7 @@ begin
 
   -- The index is in the order of distances on a sphere, which are off by up to 0.6 %: it says how
   -- far to look, and what lies within that is measured. So all of the same distance are seen, too,
-  -- and which of them come first does not depend on the index. The metre is for a place of two names.
+  -- and which of them come first does not depend on the index. A metre more is for rounding.
   select (max(n.metres) + public.st_distance(v_beside, v_point)) * 1.015 + 1
   into v_metres
   from (
@@ -1441,5 +1441,128 @@ cross join lateral (select w.closed_at at time zone 'Africa/Nairobi' as closed_a
 order by w.closure_event_id
 on conflict (ticket_id, closed_at, dataset) do nothing;
 alter table tickets.closure_events enable trigger closure_events_are_append_only;
+
+-- A file that is loaded once more keeps what came of it before.
+alter table tickets.ingest_files
+  add column if not exists earlier_loads jsonb not null default '[]',
+  drop constraint if exists earlier_loads_are_a_list,
+  add constraint earlier_loads_are_a_list check (jsonb_typeof(earlier_loads) = 'array');
+comment on column tickets.ingest_files.earlier_loads is
+  'When it was applied before, and the counts of each time, the first first.';
+
+--! Included functions/tickets._record_file.sql
+create or replace function tickets._record_file(
+  p_result tickets.applied_file,
+  p_exported_at timestamptz,
+  p_etag text default '',
+  p_bytes bigint default null,
+  p_extra_columns text[] default '{}',
+  p_missing_columns text[] default '{}'
+)
+  returns void
+  language plpgsql volatile
+  set search_path = pg_catalog, pg_temp
+  -- Of times in JSON.
+  set timezone = '<+03>-03'
+as $$
+/*
+  Writes an applied file into the ledger. What an earlier load of the same file counted is kept.
+
+  Touches    tickets.ingest_files.
+*/
+begin
+  insert into tickets.ingest_files as f (
+    dataset, source_key, etag, bytes, exported_at, status,
+    staged, dropped_alarm, dropped_sentinel, rejected, duplicates, stale,
+    inserted, updated, unchanged, closures,
+    extra_columns, missing_columns, export_stopped, applied_at
+  )
+  values (
+    p_result.dataset, p_result.source_key, p_etag, p_bytes, p_exported_at, 'applied',
+    p_result.staged, p_result.dropped_alarm, p_result.dropped_sentinel, p_result.rejected,
+    p_result.duplicates, p_result.stale, p_result.inserted, p_result.updated, p_result.unchanged,
+    p_result.closures, p_extra_columns, p_missing_columns, p_result.dropped_sentinel > 0,
+    tickets._now()
+  )
+  on conflict (source_key, etag, dataset) do update set
+    bytes = excluded.bytes,
+    exported_at = excluded.exported_at,
+    status = excluded.status,
+    staged = excluded.staged,
+    dropped_alarm = excluded.dropped_alarm,
+    dropped_sentinel = excluded.dropped_sentinel,
+    rejected = excluded.rejected,
+    duplicates = excluded.duplicates,
+    stale = excluded.stale,
+    inserted = excluded.inserted,
+    updated = excluded.updated,
+    unchanged = excluded.unchanged,
+    closures = excluded.closures,
+    error_code = null,
+    error = null,
+    error_line = null,
+    extra_columns = excluded.extra_columns,
+    missing_columns = excluded.missing_columns,
+    export_stopped = excluded.export_stopped,
+    applied_at = excluded.applied_at,
+    earlier_loads = f.earlier_loads || case
+      when f.status = 'applied' then jsonb_build_object(
+        'applied_at', f.applied_at,
+        'staged', f.staged,
+        'dropped_alarm', f.dropped_alarm,
+        'dropped_sentinel', f.dropped_sentinel,
+        'rejected', f.rejected,
+        'duplicates', f.duplicates,
+        'stale', f.stale,
+        'inserted', f.inserted,
+        'updated', f.updated,
+        'unchanged', f.unchanged,
+        'closures', f.closures
+      )
+      -- To try it and to leave it out was no load.
+      else '[]'
+    end,
+    is_replaced = false,
+    archived_at = null;
+  perform tickets._replace_file(p_result.dataset, p_result.source_key, p_etag);
+end;
+$$;
+
+comment on function tickets._record_file(
+  tickets.applied_file, timestamptz, text, bigint, text[], text[]
+) is
+  'Writes an applied file into the ledger.';
+--! EndIncluded functions/tickets._record_file.sql
+--! Included views/tickets.load_history.sql
+create or replace view tickets.load_history as
+select f.dataset, f.source_key, f.exported_at, f.status, f.applied_at, f.archived_at, f.bytes,
+  f.staged, f.inserted, f.updated, f.unchanged, f.stale, f.duplicates, f.dropped_alarm,
+  f.dropped_sentinel, f.rejected, f.closures, f.export_stopped, f.extra_columns,
+  f.missing_columns, f.error_code, f.error_line, f.error, f.seen_at,
+  f.earlier_loads
+from tickets.ingest_files as f
+order by coalesce(f.applied_at, f.seen_at) desc, f.dataset, f.source_key desc;
+
+comment on view tickets.load_history is
+  'The ledger as a person reads it, the latest file first.';
+do $do$
+declare
+  v_column record;
+begin
+  for v_column in
+    select a.attname,
+      col_description('tickets.ingest_files'::regclass, f.attnum) as meaning
+    from pg_attribute as a
+    join pg_attribute as f on f.attrelid = 'tickets.ingest_files'::regclass
+      and f.attname = a.attname
+    where a.attrelid = 'tickets.load_history'::regclass and a.attnum > 0
+  loop
+    execute format(
+      'comment on column tickets.load_history.%I is %L', v_column.attname, v_column.meaning
+    );
+  end loop;
+end;
+$do$;
+--! EndIncluded views/tickets.load_history.sql
 
 revoke all on all functions in schema tickets, reporting from public;

@@ -607,6 +607,7 @@ test("the ledger has a row a file and ETag, with all that is known of it", () =>
       applied_at: "2026-06-15T06:30:00+00:00",
       archived_at: null,
       is_replaced: false,
+      earlier_loads: [],
     };
     assert.deepEqual(
       rows.map(({ file }) => file),
@@ -627,9 +628,61 @@ test("the ledger has a row a file and ETag, with all that is known of it", () =>
           unchanged: 1,
           extra_columns: [],
           missing_columns: [],
+          earlier_loads: [{ ...earlierLoad, staged: 1, updated: 1 }],
         },
       ],
     );
+  }));
+
+const earlierLoad = {
+  applied_at: "2026-06-15T09:30:00+03:00",
+  staged: 0,
+  dropped_alarm: 0,
+  dropped_sentinel: 0,
+  rejected: 0,
+  duplicates: 0,
+  stale: 0,
+  inserted: 0,
+  updated: 0,
+  unchanged: 0,
+  closures: 0,
+};
+
+test("the ledger keeps what each load of a file counted, and takes no refusal for a load", () =>
+  database.rolledBack(async (client) => {
+    const refuse = () =>
+      client.query("select tickets.refuse_file('inc', $1, 'etag', 10, 'TK021', 'bad', 7)", [first]);
+    const rows = [pending, { ...pending, ticket_id: "T2" }, { ...pending, ticket_id: "T2" }];
+    const found: unknown[] = [];
+    for (const [at, load] of [
+      ["2026-06-15T09:30:00+03:00", refuse],
+      ["2026-06-15T09:31:00+03:00", () => applyFile(client, { key: first, rows })],
+      ["2026-06-15T09:32:00+03:00", refuse],
+      ["2026-06-15T09:33:00+03:00", () => applyFile(client, { key: first, rows })],
+      ["2026-06-15T09:34:00+03:00", () => applyFile(client, { key: first, rows })],
+    ] as const) {
+      await freezeTime(client, at);
+      await load();
+      const ledger = await client.query<{ earlier_loads: unknown }>(
+        "select h.inserted, h.unchanged, h.earlier_loads from tickets.load_history as h",
+      );
+      found.push(only(ledger.rows));
+    }
+    const one = {
+      ...earlierLoad,
+      ...{ applied_at: "2026-06-15T09:31:00+03:00", staged: 3, duplicates: 1, inserted: 2 },
+    };
+    const other = {
+      ...earlierLoad,
+      ...{ applied_at: "2026-06-15T09:33:00+03:00", staged: 3, duplicates: 1, unchanged: 2 },
+    };
+    assert.deepEqual(found, [
+      { inserted: 0, unchanged: 0, earlier_loads: [] },
+      { inserted: 2, unchanged: 0, earlier_loads: [] },
+      { inserted: 2, unchanged: 0, earlier_loads: [] },
+      { inserted: 0, unchanged: 2, earlier_loads: [one] },
+      { inserted: 0, unchanged: 2, earlier_loads: [one, other] },
+    ]);
   }));
 
 test("a file that was refused is applied once it is mended, and the ledger forgets the reason", () =>

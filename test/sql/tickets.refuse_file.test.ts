@@ -44,6 +44,7 @@ const refused = {
   applied_at: null,
   archived_at: null,
   is_replaced: false,
+  earlier_loads: [],
 };
 
 test("a refused file is in the ledger with its reason and line", () =>

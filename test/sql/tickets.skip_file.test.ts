@@ -42,6 +42,7 @@ test("a skipped snapshot is in the ledger once, with nothing counted, and moves 
       applied_at: null,
       archived_at: null,
       is_replaced: false,
+      earlier_loads: [],
     };
     assert.deepEqual(await ledger(client), [skipped]);
     await freezeTime(client, "2026-06-15T07:30:00Z");
