@@ -1083,8 +1083,9 @@ begin
       d.closed * r.counts as closed
     from tickets.daily_snapshot as d
     cross join lateral (
-      select (p_cluster is null or d.cluster is not distinct from left(p_cluster, 255))::integer
-        as counts
+      select (
+        p_cluster is null or d.cluster is not distinct from tickets._cluster_key(p_cluster)
+      )::integer as counts
     ) as r
     where d.dataset = p_dataset and d.day = y.day
   ) as s on true
@@ -1854,12 +1855,12 @@ begin
       update tickets.daily_snapshot as s
       set breached = s.breached + k.breached, captured_at = tickets._now()
       from (
-        select left(t.cluster, 255) as cluster, count(*) as breached
+        select tickets._cluster_key(t.cluster) as cluster, count(*) as breached
         from tickets.ticket as t
         where t.dataset = p_dataset and t.is_open
           and coalesce(t.created_at_service, t.first_seen_at) >= v_counted_before
           and coalesce(t.created_at_service, t.first_seen_at) < c_now.breached_before
-        group by left(t.cluster, 255)
+        group by tickets._cluster_key(t.cluster)
       ) as k
       where s.dataset = p_dataset and s.day = c_now.day
         and s.cluster is not distinct from k.cluster
@@ -1872,11 +1873,11 @@ begin
         and case
           when s.cluster is null then not exists (
             select from tickets.ticket as t
-            where t.dataset = p_dataset and left(t.cluster, 255) is null
+            where t.dataset = p_dataset and tickets._cluster_key(t.cluster) is null
           )
           else not exists (
             select from tickets.ticket as t
-            where t.dataset = p_dataset and left(t.cluster, 255) = s.cluster
+            where t.dataset = p_dataset and tickets._cluster_key(t.cluster) = s.cluster
           )
         end
       returning 1
@@ -2694,6 +2695,34 @@ COMMENT ON FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boole
 
 
 --
+-- Name: _cluster_key(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._cluster_key(p_cluster text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  /*
+    What stands for a cluster where an index has to hold it: its name, or, if that is longer than
+    255 characters, its beginning and a hash of all of it.
+
+    No `set search_path`, so that the planner takes it apart: it is called for every ticket, and
+    only so does it match the index, in which it is written out; see tickets._ticket_indexes.
+  */
+  select case
+    when length(p_cluster) > 255 then left(p_cluster, 222) || ' ' || md5(p_cluster)
+    else p_cluster
+  end;
+$$;
+
+
+--
+-- Name: FUNCTION _cluster_key(p_cluster text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._cluster_key(p_cluster text) IS 'What stands for a cluster where an index has to hold it: names longer than that with a hash.';
+
+
+--
 -- Name: _cluster_point(text); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -2844,15 +2873,15 @@ begin
   with recursive clusters as (
     -- Each one once, from one to the next in the index. NULL ends it.
     select (
-      select min(left(t.cluster, 255))
+      select min(tickets._cluster_key(t.cluster))
       from tickets.ticket as t
       where t.dataset = p_now.dataset
     ) as cluster
     union all
     select (
-      select min(left(t.cluster, 255))
+      select min(tickets._cluster_key(t.cluster))
       from tickets.ticket as t
-      where t.dataset = p_now.dataset and left(t.cluster, 255) > c.cluster
+      where t.dataset = p_now.dataset and tickets._cluster_key(t.cluster) > c.cluster
     )
     from clusters as c
     where c.cluster is not null
@@ -2860,7 +2889,7 @@ begin
   select k.cluster, sum(k.open)::bigint, sum(k.actionable)::bigint,
     sum(k.breached)::bigint, sum(k.created)::bigint, sum(k.closed)::bigint
   from (
-    select left(t.cluster, 255) as cluster, count(*) as open,
+    select tickets._cluster_key(t.cluster) as cluster, count(*) as open,
       count(*) filter (where t.is_actionable) as actionable,
       count(*) filter (
         where coalesce(t.created_at_service, t.first_seen_at) < p_now.breached_before
@@ -2868,19 +2897,19 @@ begin
       0 as created, 0 as closed
     from tickets.ticket as t
     where t.dataset = p_now.dataset and t.is_open
-    group by left(t.cluster, 255)
+    group by tickets._cluster_key(t.cluster)
     union all
-    select left(t.cluster, 255), 0, 0, 0, count(*), 0
+    select tickets._cluster_key(t.cluster), 0, 0, 0, count(*), 0
     from tickets.ticket as t
     where t.dataset = p_now.dataset
       and coalesce(t.created_at_service, t.first_seen_at) >= c_begins_at
       and coalesce(t.created_at_service, t.first_seen_at) < c_ends_at
-    group by left(t.cluster, 255)
+    group by tickets._cluster_key(t.cluster)
     union all
-    select left(t.cluster, 255), 0, 0, 0, 0, count(*)
+    select tickets._cluster_key(t.cluster), 0, 0, 0, 0, count(*)
     from tickets.ticket as t
     where t.dataset = p_now.dataset and t.closed_at >= c_begins_at and t.closed_at < c_ends_at
-    group by left(t.cluster, 255)
+    group by tickets._cluster_key(t.cluster)
     union all
     -- A cluster of which there is nothing to count today has a row, too.
     select c.cluster, 0, 0, 0, 0, 0
@@ -2888,7 +2917,7 @@ begin
     where c.cluster is not null
       or exists (
         select from tickets.ticket as t
-        where t.dataset = p_now.dataset and left(t.cluster, 255) is null
+        where t.dataset = p_now.dataset and tickets._cluster_key(t.cluster) is null
       )
   ) as k
   group by k.cluster;
@@ -4265,8 +4294,8 @@ CREATE FUNCTION tickets._place_tickets(p_clusters text[] DEFAULT NULL::text[]) R
              has the lock.
 */
 declare
-  -- As the index has them, which holds no longer names.
-  v_names constant text[] := array(select left(c, 255) from unnest(p_clusters) as c);
+  -- As the index has them.
+  v_names constant text[] := array(select tickets._cluster_key(c) from unnest(p_clusters) as c);
   v_clusters text[];
   v_location_names text[];
   v_moved bigint;
@@ -4275,7 +4304,7 @@ begin
   from (
     select distinct t.cluster, t.location_name
     from tickets.ticket as t
-    where left(t.cluster, 255) = any (v_names)
+    where tickets._cluster_key(t.cluster) = any (v_names)
       or (p_clusters is null and t.cluster is not null)
   ) as k;
 
@@ -4292,7 +4321,7 @@ begin
     longitude = p.longitude,
     geo_source = coalesce(p.source, 'none')
   from places as p
-  where (left(t.cluster, 255) = any (v_names) or p_clusters is null)
+  where (tickets._cluster_key(t.cluster) = any (v_names) or p_clusters is null)
     and t.cluster = p.cluster
     and coalesce(t.location_name, '') = coalesce(p.location_name, '')
     and t.geo_source <> 'feed'
@@ -5085,8 +5114,10 @@ CREATE FUNCTION tickets._ticket_indexes(p_dataset text) RETURNS TABLE(name text,
     -- Distances of whatever tickets, and the nearest that can be worked on.
     ('geog_idx', 'gist (geog) where geog is not null'),
     ('open_geog_idx', 'gist (geog) where is_open and is_actionable and geog is not null'),
-    -- A gazetteer that changes looks for its tickets. Cut, because an index holds no longer ones.
-    ('cluster_idx', 'btree (left(cluster, 255))'),
+    -- A gazetteer that changes looks for its tickets. This is tickets._cluster_key, written out:
+    -- the planner takes that apart only for those who may call it.
+    ('cluster_idx', 'btree ((case when length(cluster) > 255 '
+      'then left(cluster, 222) || '' '' || md5(cluster) else cluster end))'),
     -- The dashboards and the day's snapshot.
     ('open_idx', 'btree (ticket_id) where is_open'),
     ('opened_at_idx', 'btree (coalesce(created_at_service, first_seen_at))'),
@@ -5617,7 +5648,7 @@ begin
     insert into tickets.daily_snapshot as s (
       dataset, day, cluster, open, actionable, breached, created, closed
     )
-    select p_dataset, c_today.day, left(w.cluster, 255),
+    select p_dataset, c_today.day, tickets._cluster_key(w.cluster),
       coalesce(sum(w.n) filter (where w.is_open), 0),
       coalesce(sum(w.n) filter (where w.is_open and w.is_actionable), 0),
       coalesce(sum(w.n) filter (where w.is_open and w.opened_at < c_today.breached_before), 0),
@@ -5631,7 +5662,7 @@ begin
       select 1, w.cluster, w.is_open, w.is_actionable, w.opened_at, w.closed_at
       from written as w
     ) as w
-    group by left(w.cluster, 255)
+    group by tickets._cluster_key(w.cluster)
     on conflict (day, cluster, dataset) do update set
       open = s.open + excluded.open,
       actionable = s.actionable + excluded.actionable,
@@ -7165,7 +7196,7 @@ COMMENT ON COLUMN tickets.daily_snapshot.day IS 'Day in Nairobi.';
 -- Name: COLUMN daily_snapshot.cluster; Type: COMMENT; Schema: tickets; Owner: -
 --
 
-COMMENT ON COLUMN tickets.daily_snapshot.cluster IS 'Cluster, cut after 255 characters; NULL for tickets without one.';
+COMMENT ON COLUMN tickets.daily_snapshot.cluster IS 'Cluster, of more than 255 characters by its beginning and a hash; NULL for tickets without one.';
 
 
 --
@@ -9911,7 +9942,11 @@ CREATE INDEX crq_closed_at_idx ON tickets.crq USING btree (closed_at) WHERE (clo
 -- Name: crq_cluster_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX crq_cluster_idx ON tickets.crq USING btree ("left"(cluster, 255));
+CREATE INDEX crq_cluster_idx ON tickets.crq USING btree ((
+CASE
+    WHEN (length(cluster) > 255) THEN (("left"(cluster, 222) || ' '::text) || md5(cluster))
+    ELSE cluster
+END));
 
 
 --
@@ -9967,7 +10002,11 @@ CREATE INDEX inc_closed_at_idx ON tickets.inc USING btree (closed_at) WHERE (clo
 -- Name: inc_cluster_idx; Type: INDEX; Schema: tickets; Owner: -
 --
 
-CREATE INDEX inc_cluster_idx ON tickets.inc USING btree ("left"(cluster, 255));
+CREATE INDEX inc_cluster_idx ON tickets.inc USING btree ((
+CASE
+    WHEN (length(cluster) > 255) THEN (("left"(cluster, 222) || ' '::text) || md5(cluster))
+    ELSE cluster
+END));
 
 
 --
@@ -10466,6 +10505,13 @@ REVOKE ALL ON FUNCTION tickets._clean_place(p_location_name text, p_codes text) 
 --
 
 REVOKE ALL ON FUNCTION tickets._clean_row(p_row tickets.staging, p_is_partial boolean, p_known_raw jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _cluster_key(p_cluster text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._cluster_key(p_cluster text) FROM PUBLIC;
 
 
 --

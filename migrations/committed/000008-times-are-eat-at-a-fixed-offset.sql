@@ -1,5 +1,5 @@
 --! Previous: sha1:e60446f001d0fcf957ad5ebb23cce777fa030031
---! Hash: sha1:2721f773017858db2bdb6aa68f73225ccb0d2773
+--! Hash: sha1:83e5f426013c61544a493d2ccf23547134d1f3a1
 --! Message: times are EAT at a fixed offset
 
 -- EAT is UTC+3 in every year, which the zone database says from 1960 on. A time is of a year from
@@ -119,6 +119,27 @@ $$;
 comment on function tickets._instant(text, timestamp) is
   'What tickets.eat_ts says of a text, for many of them in one statement.';
 --! EndIncluded functions/tickets._instant.sql
+--! Included functions/tickets._cluster_key.sql
+create or replace function tickets._cluster_key(p_cluster text)
+  returns text
+  language sql immutable parallel safe
+as $$
+  /*
+    What stands for a cluster where an index has to hold it: its name, or, if that is longer than
+    255 characters, its beginning and a hash of all of it.
+
+    No `set search_path`, so that the planner takes it apart: it is called for every ticket, and
+    only so does it match the index, in which it is written out; see tickets._ticket_indexes.
+  */
+  select case
+    when length(p_cluster) > 255 then left(p_cluster, 222) || ' ' || md5(p_cluster)
+    else p_cluster
+  end;
+$$;
+
+comment on function tickets._cluster_key(text) is
+  'What stands for a cluster where an index has to hold it: names longer than that with a hash.';
+--! EndIncluded functions/tickets._cluster_key.sql
 --! Included functions/tickets._staged_tickets.sql
 create or replace function tickets._staged_tickets(
   p_dataset text,
@@ -615,7 +636,7 @@ begin
     insert into tickets.daily_snapshot as s (
       dataset, day, cluster, open, actionable, breached, created, closed
     )
-    select p_dataset, c_today.day, left(w.cluster, 255),
+    select p_dataset, c_today.day, tickets._cluster_key(w.cluster),
       coalesce(sum(w.n) filter (where w.is_open), 0),
       coalesce(sum(w.n) filter (where w.is_open and w.is_actionable), 0),
       coalesce(sum(w.n) filter (where w.is_open and w.opened_at < c_today.breached_before), 0),
@@ -629,7 +650,7 @@ begin
       select 1, w.cluster, w.is_open, w.is_actionable, w.opened_at, w.closed_at
       from written as w
     ) as w
-    group by left(w.cluster, 255)
+    group by tickets._cluster_key(w.cluster)
     on conflict (day, cluster, dataset) do update set
       open = s.open + excluded.open,
       actionable = s.actionable + excluded.actionable,
@@ -713,15 +734,15 @@ begin
   with recursive clusters as (
     -- Each one once, from one to the next in the index. NULL ends it.
     select (
-      select min(left(t.cluster, 255))
+      select min(tickets._cluster_key(t.cluster))
       from tickets.ticket as t
       where t.dataset = p_now.dataset
     ) as cluster
     union all
     select (
-      select min(left(t.cluster, 255))
+      select min(tickets._cluster_key(t.cluster))
       from tickets.ticket as t
-      where t.dataset = p_now.dataset and left(t.cluster, 255) > c.cluster
+      where t.dataset = p_now.dataset and tickets._cluster_key(t.cluster) > c.cluster
     )
     from clusters as c
     where c.cluster is not null
@@ -729,7 +750,7 @@ begin
   select k.cluster, sum(k.open)::bigint, sum(k.actionable)::bigint,
     sum(k.breached)::bigint, sum(k.created)::bigint, sum(k.closed)::bigint
   from (
-    select left(t.cluster, 255) as cluster, count(*) as open,
+    select tickets._cluster_key(t.cluster) as cluster, count(*) as open,
       count(*) filter (where t.is_actionable) as actionable,
       count(*) filter (
         where coalesce(t.created_at_service, t.first_seen_at) < p_now.breached_before
@@ -737,19 +758,19 @@ begin
       0 as created, 0 as closed
     from tickets.ticket as t
     where t.dataset = p_now.dataset and t.is_open
-    group by left(t.cluster, 255)
+    group by tickets._cluster_key(t.cluster)
     union all
-    select left(t.cluster, 255), 0, 0, 0, count(*), 0
+    select tickets._cluster_key(t.cluster), 0, 0, 0, count(*), 0
     from tickets.ticket as t
     where t.dataset = p_now.dataset
       and coalesce(t.created_at_service, t.first_seen_at) >= c_begins_at
       and coalesce(t.created_at_service, t.first_seen_at) < c_ends_at
-    group by left(t.cluster, 255)
+    group by tickets._cluster_key(t.cluster)
     union all
-    select left(t.cluster, 255), 0, 0, 0, 0, count(*)
+    select tickets._cluster_key(t.cluster), 0, 0, 0, 0, count(*)
     from tickets.ticket as t
     where t.dataset = p_now.dataset and t.closed_at >= c_begins_at and t.closed_at < c_ends_at
-    group by left(t.cluster, 255)
+    group by tickets._cluster_key(t.cluster)
     union all
     -- A cluster of which there is nothing to count today has a row, too.
     select c.cluster, 0, 0, 0, 0, 0
@@ -757,7 +778,7 @@ begin
     where c.cluster is not null
       or exists (
         select from tickets.ticket as t
-        where t.dataset = p_now.dataset and left(t.cluster, 255) is null
+        where t.dataset = p_now.dataset and tickets._cluster_key(t.cluster) is null
       )
   ) as k
   group by k.cluster;
@@ -767,6 +788,292 @@ $$;
 comment on function tickets._count_day(tickets.counted_days) is
   'What there is to count on a day of each cluster of a dataset.';
 --! EndIncluded functions/tickets._count_day.sql
+--! Included functions/tickets._capture_day.sql
+create or replace function tickets._capture_day(
+  p_dataset text,
+  p_in_full boolean
+)
+  returns integer
+  language plpgsql volatile
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_custom_plan
+as $$
+/*
+  Brings today's rows of tickets.daily_snapshot up to date, for one dataset: by what time has
+  changed since they were counted, or, where that is not enough, by counting all open tickets.
+
+  Takes      whether to count in any case: tickets were changed by other means than files.
+  Returns    how many clusters changed; rows that are right already are not written again.
+  Touches    tickets.daily_snapshot, tickets.counted_days.
+*/
+declare
+  c_now constant tickets.counted_days := tickets._day_now(p_dataset);
+  -- When all tickets were taken away, nobody was asked.
+  c_is_empty constant boolean := (
+    select min(t.ticket_id) is null from tickets.ticket as t where t.dataset = p_dataset
+  );
+  v_counted_before timestamptz;
+  v_changed integer;
+  v_is_counted_anew boolean;
+begin
+  -- NULL on a new day, and where the SLA target or the clock went back.
+  select c.breached_before into v_counted_before
+  from tickets.counted_days as c
+  where c.dataset = p_dataset and c.day = c_now.day and c.breached_before <= c_now.breached_before;
+  if p_in_full or c_is_empty or v_counted_before is null
+    or exists (select from tickets.unrecorded_changes as u where u.dataset = p_dataset)
+  then
+    with counted as materialized (
+      select c.* from tickets._count_day(c_now) as c
+    ),
+    captured as (
+      insert into tickets.daily_snapshot as s (
+        dataset, day, cluster, open, actionable, breached, created, closed
+      )
+      select p_dataset, c_now.day, c.cluster, c.open, c.actionable, c.breached, c.created, c.closed
+      from counted as c
+      on conflict (day, cluster, dataset) do update set
+        open = excluded.open,
+        actionable = excluded.actionable,
+        breached = excluded.breached,
+        created = excluded.created,
+        closed = excluded.closed,
+        captured_at = excluded.captured_at
+      where (s.open, s.actionable, s.breached, s.created, s.closed)
+        is distinct from
+          (excluded.open, excluded.actionable, excluded.breached, excluded.created, excluded.closed)
+      returning 1
+    ),
+    emptied as (
+      -- A cluster that all tickets have left since the last look.
+      delete from tickets.daily_snapshot as s
+      where s.dataset = p_dataset and s.day = c_now.day
+        and not exists (
+          select from counted as c where c.cluster is not distinct from s.cluster
+        )
+      returning 1
+    )
+    select (select count(*) from captured) + (select count(*) from emptied) into v_changed;
+    -- Where there is nothing to count, there is nothing to remember.
+    v_is_counted_anew := not c_is_empty;
+  else
+    with breached as (
+      -- What has come to be over its SLA target since.
+      update tickets.daily_snapshot as s
+      set breached = s.breached + k.breached, captured_at = tickets._now()
+      from (
+        select tickets._cluster_key(t.cluster) as cluster, count(*) as breached
+        from tickets.ticket as t
+        where t.dataset = p_dataset and t.is_open
+          and coalesce(t.created_at_service, t.first_seen_at) >= v_counted_before
+          and coalesce(t.created_at_service, t.first_seen_at) < c_now.breached_before
+        group by tickets._cluster_key(t.cluster)
+      ) as k
+      where s.dataset = p_dataset and s.day = c_now.day
+        and s.cluster is not distinct from k.cluster
+      returning 1
+    ),
+    emptied as (
+      delete from tickets.daily_snapshot as s
+      where s.dataset = p_dataset and s.day = c_now.day
+        and (s.open, s.created, s.closed) = (0, 0, 0)
+        and case
+          when s.cluster is null then not exists (
+            select from tickets.ticket as t
+            where t.dataset = p_dataset and tickets._cluster_key(t.cluster) is null
+          )
+          else not exists (
+            select from tickets.ticket as t
+            where t.dataset = p_dataset and tickets._cluster_key(t.cluster) = s.cluster
+          )
+        end
+      returning 1
+    )
+    select (select count(*) from breached) + (select count(*) from emptied),
+      exists (select from breached)
+    into v_changed, v_is_counted_anew;
+  end if;
+
+  if v_is_counted_anew then
+    perform tickets._set_counted_day(p_dataset);
+  end if;
+  return v_changed;
+end;
+$$;
+
+comment on function tickets._capture_day(text, boolean) is
+  'Brings today''s rows of the daily snapshot of a dataset up to date.';
+--! EndIncluded functions/tickets._capture_day.sql
+--! Included functions/tickets._place_tickets.sql
+create or replace function tickets._place_tickets(p_clusters text[] default null)
+  returns bigint
+  language plpgsql volatile
+  set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_custom_plan
+  set work_mem = '64MB'
+  set jit = off
+  -- Right after a first load the planner knows nothing of the tickets; by hash it is never far off.
+  set enable_nestloop = off
+  set enable_mergejoin = off
+as $$
+/*
+  Puts the tickets of some clusters, or of all, where the gazetteers say now.
+
+  Returns    how many tickets moved; no other is written.
+  Touches    the points of tickets.ticket, but for those with coordinates of their own. The caller
+             has the lock.
+*/
+declare
+  -- As the index has them.
+  v_names constant text[] := array(select tickets._cluster_key(c) from unnest(p_clusters) as c);
+  v_clusters text[];
+  v_location_names text[];
+  v_moved bigint;
+begin
+  select array_agg(k.cluster), array_agg(k.location_name) into v_clusters, v_location_names
+  from (
+    select distinct t.cluster, t.location_name
+    from tickets.ticket as t
+    where tickets._cluster_key(t.cluster) = any (v_names)
+      or (p_clusters is null and t.cluster is not null)
+  ) as k;
+
+  perform tickets._spare_triggers(true);
+  with places as materialized (
+    select p.*, p.geom::public.geography as geog, public.st_y(p.geom) as latitude,
+      public.st_x(p.geom) as longitude
+    from tickets._places_of(v_clusters, v_location_names) as p
+  )
+  update tickets.ticket as t
+  set geom = p.geom,
+    geog = p.geog,
+    latitude = p.latitude,
+    longitude = p.longitude,
+    geo_source = coalesce(p.source, 'none')
+  from places as p
+  where (tickets._cluster_key(t.cluster) = any (v_names) or p_clusters is null)
+    and t.cluster = p.cluster
+    and coalesce(t.location_name, '') = coalesce(p.location_name, '')
+    and t.geo_source <> 'feed'
+    -- As text, because the = of a geometry is not in the search_path.
+    and (t.geom::text, t.geo_source)
+      is distinct from (p.geom::text, coalesce(p.source, 'none'));
+  get diagnostics v_moved = row_count;
+  perform tickets._spare_triggers(false);
+  return v_moved;
+end;
+$$;
+
+comment on function tickets._place_tickets(text[]) is
+  'Puts the tickets of some clusters, or of all, where the gazetteers say; returns how many moved.';
+--! EndIncluded functions/tickets._place_tickets.sql
+--! Included functions/tickets._ticket_indexes.sql
+create or replace function tickets._ticket_indexes(p_dataset text)
+  returns table (name text, definition text)
+  language sql stable
+  set search_path = pg_catalog, pg_temp
+as $$
+  /*
+    The indexes of a dataset's partition of tickets.ticket, beside its key: their names, without the
+    schema, and the statements that create them.
+
+    They belong to the partitions and not to tickets.ticket, because those of an empty partition are
+    dropped while its first file is loaded; see tickets._drop_ticket_indexes.
+  */
+  select format('%s_%s', p_dataset, i.name),
+    format('create index %I on tickets.%I using %s', p_dataset || '_' || i.name, p_dataset, i.on)
+  from (values
+    -- The map. Partial, because GiST would hold an entry for each ticket without a point.
+    ('geom_idx', 'gist (geom) where geom is not null'),
+    -- Distances of whatever tickets, and the nearest that can be worked on.
+    ('geog_idx', 'gist (geog) where geog is not null'),
+    ('open_geog_idx', 'gist (geog) where is_open and is_actionable and geog is not null'),
+    -- A gazetteer that changes looks for its tickets. This is tickets._cluster_key, written out:
+    -- the planner takes that apart only for those who may call it.
+    ('cluster_idx', 'btree ((case when length(cluster) > 255 '
+      'then left(cluster, 222) || '' '' || md5(cluster) else cluster end))'),
+    -- The dashboards and the day's snapshot.
+    ('open_idx', 'btree (ticket_id) where is_open'),
+    ('opened_at_idx', 'btree (coalesce(created_at_service, first_seen_at))'),
+    ('closed_at_idx', 'btree (closed_at) where closed_at is not null')
+  ) as i (name, "on");
+$$;
+
+comment on function tickets._ticket_indexes(text) is
+  'The indexes of a dataset''s partition of tickets.ticket, and the statements that create them.';
+--! EndIncluded functions/tickets._ticket_indexes.sql
+--! Included functions/reporting.fn_backlog.sql
+create or replace function reporting.fn_backlog(
+  p_dataset text,
+  p_from date,
+  p_to date,
+  p_cluster text default null
+)
+  returns table (
+    day date,
+    open integer,
+    actionable integer,
+    breached integer,
+    created integer,
+    closed integer
+  )
+  language plpgsql stable security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+/*
+  The backlog day by day, from the daily snapshots: for a chart over time.
+
+  Takes      a dataset; the first and the last day (in Nairobi), at most 3,660 days; a cluster, or
+             NULL for the sum of all.
+  Returns    a row for each day, oldest first, those before the first snapshot and after the last
+             included. A day without a snapshot has NULL for every number: nobody looked. A day with
+             one, in which the cluster has no ticket, has 0.
+  Raises     TK001 unknown dataset, TK035 no such range of days.
+*/
+#variable_conflict use_column
+begin
+  perform tickets._check_dataset(p_dataset);
+  if (isfinite(p_from) and isfinite(p_to) and p_to - p_from between 0 and 3659) is not true then
+    raise exception using
+      errcode = 'TK035',
+      message = format('from %s to %s is no range of days', coalesce(p_from::text, 'NULL'),
+        coalesce(p_to::text, 'NULL')),
+      detail = 'p_from is the first day and p_to the last; a range has 1 to 3,660 days.',
+      hint = 'For example: '
+        || 'select * from reporting.fn_backlog(''inc'', current_date - 30, current_date)';
+  end if;
+
+  return query
+  select y.day,
+    sum(s.open)::integer,
+    sum(s.actionable)::integer,
+    sum(s.breached)::integer,
+    sum(s.created)::integer,
+    sum(s.closed)::integer
+  from (
+    select p_from + n as day from generate_series(0, p_to - p_from) as n
+  ) as y
+  left join lateral (
+    -- The rows of other clusters count 0, so that a day with a snapshot is told from one without.
+    select d.open * r.counts as open, d.actionable * r.counts as actionable,
+      d.breached * r.counts as breached, d.created * r.counts as created,
+      d.closed * r.counts as closed
+    from tickets.daily_snapshot as d
+    cross join lateral (
+      select (
+        p_cluster is null or d.cluster is not distinct from tickets._cluster_key(p_cluster)
+      )::integer as counts
+    ) as r
+    where d.dataset = p_dataset and d.day = y.day
+  ) as s on true
+  group by y.day
+  order by y.day;
+end;
+$$;
+
+comment on function reporting.fn_backlog(text, date, date, text) is
+  'The backlog of a dataset day by day, from the daily snapshots; NULL for days without one.';
+--! EndIncluded functions/reporting.fn_backlog.sql
 --! Included functions/tickets.capture_history.sql
 create or replace function tickets.capture_history(p_dataset text default null)
   returns table (dataset text, closures integer, clusters integer)
@@ -1564,5 +1871,23 @@ begin
 end;
 $do$;
 --! EndIncluded views/tickets.load_history.sql
+
+-- Clusters that are alike for 255 characters are told apart, from today's snapshot on.
+do $do$
+declare
+  v_dataset text;
+begin
+  for v_dataset in select d.dataset from tickets.datasets as d loop
+    execute format('drop index if exists tickets.%I', v_dataset || '_cluster_idx');
+    perform tickets._index_tickets(v_dataset);
+  end loop;
+end;
+$do$;
+delete from tickets.counted_days as d
+where exists (
+  select from tickets.ticket as t where t.dataset = d.dataset and length(t.cluster) > 255
+);
+comment on column tickets.daily_snapshot.cluster is
+  'Cluster, of more than 255 characters by its beginning and a hash; NULL for tickets without one.';
 
 revoke all on all functions in schema tickets, reporting from public;

@@ -24,7 +24,7 @@ const row: fc.Arbitrary<Row> = fc.record(
   {
     ticket_id: fc.constantFrom("T1", "T2", "T3", "T4"),
     bucket: fc.constantFrom("pending", "pending", "closed"),
-    cluster: fc.constantFrom("QOA", "Ruaka", "é".repeat(300)),
+    cluster: fc.constantFrom("QOA", "Ruaka", "é".repeat(300), `${"é".repeat(300)}2`),
     is_actionable: fc.constantFrom("true", "false"),
     // Wall time in Nairobi, three hours ahead: the day before, the first one, and the next.
     created_at_service: fc.constantFrom(
@@ -62,27 +62,30 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 async function snapshotAndCount(client: ClientBase): Promise<[unknown, unknown]> {
   const { rows } = await client.query<{ kept: unknown; counted: unknown }>(
     `with now as (
-       select tickets._now() as at, (tickets._now() at time zone 'Africa/Nairobi')::date as today
+       select tickets._now() as at, (tickets._now() at time zone interval '3 hours')::date as today
      ),
      counted as (
-       select left(t.cluster, 255) as cluster,
+       select t.cluster,
          count(*) filter (where t.is_open) as open,
          count(*) filter (where t.is_open and t.is_actionable) as actionable,
          count(*) filter (where t.is_open and o.opened_at < n.at - d.sla_target) as breached,
-         count(*) filter (where (o.opened_at at time zone 'Africa/Nairobi')::date = n.today)
+         count(*) filter (where (o.opened_at at time zone interval '3 hours')::date = n.today)
            as created,
-         count(*) filter (where (t.closed_at at time zone 'Africa/Nairobi')::date = n.today)
+         count(*) filter (where (t.closed_at at time zone interval '3 hours')::date = n.today)
            as closed
        from tickets.inc as t
        join tickets.datasets as d on d.dataset = t.dataset
        cross join now as n
        cross join lateral (select coalesce(t.created_at_service, t.first_seen_at) as opened_at) as o
-       group by left(t.cluster, 255)
+       group by t.cluster
      ),
      kept as (
-       select s.cluster, s.open, s.actionable, s.breached, s.created, s.closed
+       -- By the names that tickets have, of which the snapshot has only the beginning.
+       select k.cluster, s.open, s.actionable, s.breached, s.created, s.closed
        from tickets.inc_daily_snapshot as s
        join now as n on n.today = s.day
+       left join (select distinct t.cluster from tickets.inc as t) as k
+         on s.cluster = tickets._cluster_key(k.cluster)
      )
      select (select json_agg(k order by k.cluster) from kept as k) as kept,
        (select json_agg(c order by c.cluster) from counted as c) as counted`,

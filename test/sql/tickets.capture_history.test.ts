@@ -283,9 +283,25 @@ test("names of ten thousand characters are clusters as others", () =>
     const cluster = "é'; --".repeat(2000);
     await insertTicket(client, { ticket_id: "T1", ...{ cluster } });
     await insertTicket(client, { ticket_id: "T2", ...{ cluster: `${cluster}2` } });
+    await insertTicket(client, { ticket_id: "T3", ...{ cluster: `${cluster}2` } });
+    await insertTicket(client, { ticket_id: "T4", ...{ cluster: cluster.slice(0, 255) } });
+    await insertTicket(client, { ticket_id: "T5", ...{ cluster: cluster.slice(0, 256) } });
     assert.deepEqual(await captureHistory(client, "inc"), [
-      { dataset: "inc", closures: 0, clusters: 1 },
+      { dataset: "inc", closures: 0, clusters: 4 },
     ]);
+    const open = async (name: string) => {
+      const { rows } = await client.query<{ open: number }>(
+        `select b.open
+         from (select (now() at time zone interval '3 hours')::date as today) as d
+         cross join lateral reporting.fn_backlog('inc', d.today, d.today, $1) as b`,
+        [name],
+      );
+      return rows[0]?.open;
+    };
+    assert.equal(await open(cluster), 1);
+    assert.equal(await open(`${cluster}2`), 2);
+    assert.equal(await open(cluster.slice(0, 255)), 1);
+    assert.equal(await open(`${cluster}3`), 0);
   }));
 
 test("what is no dataset is TK001, one that another session is loading TK002", async (t) => {
