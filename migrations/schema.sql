@@ -1986,6 +1986,46 @@ COMMENT ON FUNCTION tickets._check_dataset(p_dataset text) IS 'TK001 where there
 
 
 --
+-- Name: _check_manual_keys(text); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._check_manual_keys(p_dataset text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+/*
+  Raises     TK024 where staged rows carry a key that does not begin with manual:.
+*/
+declare
+  v_source_key text;
+begin
+  select s.source_key into v_source_key
+  from tickets.staging as s
+  where s.dataset = p_dataset and not starts_with(s.source_key, 'manual:')
+  limit 1;
+  if found then
+    raise exception using
+      errcode = 'TK024',
+      message = format('rows staged by hand carry the key %L', left(v_source_key, 100)),
+      detail = 'The key of a file that is staged by hand begins with manual:, others belong to the '
+        || 'objects of the bucket.',
+      hint = format('Leave source_key out of the column list. Remove such rows: delete from '
+                    || 'tickets.%I where not starts_with(source_key, ''manual:'')',
+                    p_dataset || '_staging');
+  end if;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _check_manual_keys(p_dataset text); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._check_manual_keys(p_dataset text) IS 'TK024 where staged rows carry a key that does not begin with manual:.';
+
+
+--
 -- Name: _check_rejected(tickets.applied_file); Type: FUNCTION; Schema: tickets; Owner: -
 --
 
@@ -2041,6 +2081,33 @@ $$;
 --
 
 COMMENT ON FUNCTION tickets._check_rejected(p_result tickets.applied_file) IS 'Refuses a file with too many rejected rows (TK021) or a line break within a ticket_id (TK022).';
+
+
+--
+-- Name: _check_staged(); Type: FUNCTION; Schema: tickets; Owner: -
+--
+
+CREATE FUNCTION tickets._check_staged() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+/*
+  Trigger after rows were staged by hand.
+
+  Raises     TK024 they carry a key that does not begin with manual:.
+*/
+begin
+  perform tickets._check_manual_keys(left(tg_table_name, -length('_staging')));
+  return null;
+end;
+$$;
+
+
+--
+-- Name: FUNCTION _check_staged(); Type: COMMENT; Schema: tickets; Owner: -
+--
+
+COMMENT ON FUNCTION tickets._check_staged() IS 'Trigger: rows that are staged by hand carry a key that begins with manual:.';
 
 
 --
@@ -2147,8 +2214,7 @@ CREATE TABLE tickets.staging (
     extra_29 text,
     extra_30 text,
     extra_31 text,
-    extra_32 text,
-    CONSTRAINT rows_are_staged_by_hand_or_of_the_open_object CHECK ((starts_with(source_key, 'manual:'::text) OR ((source_key <> ''::text) AND (source_key = COALESCE(current_setting('tickets.object_key'::text, true), ''::text)))))
+    extra_32 text
 )
 PARTITION BY LIST (dataset);
 
@@ -4812,22 +4878,8 @@ CREATE FUNCTION tickets._staged_files(p_dataset text) RETURNS TABLE(source_key t
              does not have.
   Raises     TK024 rows carry a key that does not begin with manual:.
 */
-declare
-  v_source_key text;
 begin
-  select s.source_key into v_source_key
-  from tickets.staging as s
-  where s.dataset = p_dataset and not starts_with(s.source_key, 'manual:')
-  limit 1;
-  if found then
-    raise exception using
-      errcode = 'TK024',
-      message = format('rows staged by hand carry the key %L', left(v_source_key, 100)),
-      detail = 'The key of a file that is staged by hand begins with manual:, others belong to the '
-        || 'objects of the bucket. Nothing was applied.',
-      hint = format('Remove them and stage the file again: delete from tickets.%I where not '
-                    || 'starts_with(source_key, ''manual:'')', p_dataset || '_staging');
-  end if;
+  perform tickets._check_manual_keys(p_dataset);
   return query
   select f.source_key, coalesce(tickets._exported_at(f.source_key), tickets._now()), f.first_line,
     f.staged,
@@ -7627,8 +7679,7 @@ CREATE UNLOGGED TABLE tickets.crq_staging (
     extra_29 text,
     extra_30 text,
     extra_31 text,
-    extra_32 text,
-    CONSTRAINT rows_are_staged_by_hand_or_of_the_open_object CHECK ((starts_with(source_key, 'manual:'::text) OR ((source_key <> ''::text) AND (source_key = COALESCE(current_setting('tickets.object_key'::text, true), ''::text)))))
+    extra_32 text
 );
 
 
@@ -9022,8 +9073,7 @@ CREATE UNLOGGED TABLE tickets.inc_staging (
     extra_29 text,
     extra_30 text,
     extra_31 text,
-    extra_32 text,
-    CONSTRAINT rows_are_staged_by_hand_or_of_the_open_object CHECK ((starts_with(source_key, 'manual:'::text) OR ((source_key <> ''::text) AND (source_key = COALESCE(current_setting('tickets.object_key'::text, true), ''::text)))))
+    extra_32 text
 );
 
 
@@ -10129,6 +10179,20 @@ CREATE TRIGGER await_gazetteers BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON
 
 
 --
+-- Name: crq_staging check_staged; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER check_staged AFTER INSERT ON tickets.crq_staging FOR EACH STATEMENT WHEN ((COALESCE(current_setting('tickets.object_key'::text, true), ''::text) = ''::text)) EXECUTE FUNCTION tickets._check_staged();
+
+
+--
+-- Name: inc_staging check_staged; Type: TRIGGER; Schema: tickets; Owner: -
+--
+
+CREATE TRIGGER check_staged AFTER INSERT ON tickets.inc_staging FOR EACH STATEMENT WHEN ((COALESCE(current_setting('tickets.object_key'::text, true), ''::text) = ''::text)) EXECUTE FUNCTION tickets._check_staged();
+
+
+--
 -- Name: closure_events closure_events_are_append_only; Type: TRIGGER; Schema: tickets; Owner: -
 --
 
@@ -10487,10 +10551,24 @@ REVOKE ALL ON FUNCTION tickets._check_dataset(p_dataset text) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION _check_manual_keys(p_dataset text); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._check_manual_keys(p_dataset text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION _check_rejected(p_result tickets.applied_file); Type: ACL; Schema: tickets; Owner: -
 --
 
 REVOKE ALL ON FUNCTION tickets._check_rejected(p_result tickets.applied_file) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION _check_staged(); Type: ACL; Schema: tickets; Owner: -
+--
+
+REVOKE ALL ON FUNCTION tickets._check_staged() FROM PUBLIC;
 
 
 --

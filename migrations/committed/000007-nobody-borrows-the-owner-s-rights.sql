@@ -1,5 +1,5 @@
 --! Previous: sha1:937c6d9a58a8c1ba35f9ba68e3c0219aa7c4a44e
---! Hash: sha1:e60446f001d0fcf957ad5ebb23cce777fa030031
+--! Hash: sha1:9b6a9ce863f63a12647663c48f7f2adaa19c63c2
 --! Message: nobody borrows the owner's rights
 
 -- Nobody borrows the owner's rights: pg_temp stands last in every search path, the locks of loaders
@@ -44,11 +44,6 @@ values ('gazetteers'), ('geocode clusters'), ('geocode locations');
 -- Rows that somebody staged by hand under another key; such keys are refused from now on.
 update tickets.staging as s set source_key = 'manual:' || s.source_key
 where not starts_with(s.source_key, 'manual:');
-alter table tickets.staging drop constraint if exists rows_are_staged_by_hand_or_of_the_open_object;
-alter table tickets.staging add constraint rows_are_staged_by_hand_or_of_the_open_object check (
-  starts_with(source_key, 'manual:')
-  or source_key <> '' and source_key = coalesce(current_setting('tickets.object_key', true), '')
-);
 
 alter table tickets.ingest_files add column if not exists is_replaced boolean not null default false;
 comment on column tickets.ingest_files.is_replaced is
@@ -396,6 +391,60 @@ $$;
 comment on function tickets._place_tickets(text[]) is
   'Puts the tickets of some clusters, or of all, where the gazetteers say; returns how many moved.';
 --! EndIncluded functions/tickets._place_tickets.sql
+--! Included functions/tickets._check_manual_keys.sql
+create or replace function tickets._check_manual_keys(p_dataset text)
+  returns void
+  language plpgsql stable
+  set search_path = pg_catalog, pg_temp
+  -- A plan for one dataset alone: a general one locks the staging tables of the others, too.
+  set plan_cache_mode = force_custom_plan
+as $$
+/*
+  Raises     TK024 where staged rows carry a key that does not begin with manual:.
+*/
+declare
+  v_source_key text;
+begin
+  select s.source_key into v_source_key
+  from tickets.staging as s
+  where s.dataset = p_dataset and not starts_with(s.source_key, 'manual:')
+  limit 1;
+  if found then
+    raise exception using
+      errcode = 'TK024',
+      message = format('rows staged by hand carry the key %L', left(v_source_key, 100)),
+      detail = 'The key of a file that is staged by hand begins with manual:, others belong to the '
+        || 'objects of the bucket.',
+      hint = format('Leave source_key out of the column list. Remove such rows: delete from '
+                    || 'tickets.%I where not starts_with(source_key, ''manual:'')',
+                    p_dataset || '_staging');
+  end if;
+end;
+$$;
+
+comment on function tickets._check_manual_keys(text) is
+  'TK024 where staged rows carry a key that does not begin with manual:.';
+--! EndIncluded functions/tickets._check_manual_keys.sql
+--! Included functions/tickets._check_staged.sql
+create or replace function tickets._check_staged()
+  returns trigger
+  language plpgsql volatile security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+/*
+  Trigger after rows were staged by hand.
+
+  Raises     TK024 they carry a key that does not begin with manual:.
+*/
+begin
+  perform tickets._check_manual_keys(left(tg_table_name, -length('_staging')));
+  return null;
+end;
+$$;
+
+comment on function tickets._check_staged() is
+  'Trigger: rows that are staged by hand carry a key that begins with manual:.';
+--! EndIncluded functions/tickets._check_staged.sql
 --! Included functions/tickets._staged_files.sql
 create or replace function tickets._staged_files(p_dataset text)
   returns table (
@@ -419,22 +468,8 @@ as $$
              does not have.
   Raises     TK024 rows carry a key that does not begin with manual:.
 */
-declare
-  v_source_key text;
 begin
-  select s.source_key into v_source_key
-  from tickets.staging as s
-  where s.dataset = p_dataset and not starts_with(s.source_key, 'manual:')
-  limit 1;
-  if found then
-    raise exception using
-      errcode = 'TK024',
-      message = format('rows staged by hand carry the key %L', left(v_source_key, 100)),
-      detail = 'The key of a file that is staged by hand begins with manual:, others belong to the '
-        || 'objects of the bucket. Nothing was applied.',
-      hint = format('Remove them and stage the file again: delete from tickets.%I where not '
-                    || 'starts_with(source_key, ''manual:'')', p_dataset || '_staging');
-  end if;
+  perform tickets._check_manual_keys(p_dataset);
   return query
   select f.source_key, coalesce(tickets._exported_at(f.source_key), tickets._now()), f.first_line,
     f.staged,
@@ -1144,6 +1179,24 @@ create trigger derive_ticket before insert or update on tickets.ticket
     or not has_schema_privilege('tickets', 'create')
   )
   execute function tickets._derive_ticket();
+
+-- Not while a run copies an object: it is asked for each statement, not for each row.
+do $do$
+declare
+  v_staging regclass;
+begin
+  for v_staging in
+    select i.inhrelid::regclass from pg_inherits as i where i.inhparent = 'tickets.staging'::regclass
+  loop
+    execute format(
+      'create or replace trigger check_staged after insert on %s for each statement
+       when (coalesce(current_setting(''tickets.object_key'', true), '''') = '''')
+       execute function tickets._check_staged()',
+      v_staging
+    );
+  end loop;
+end;
+$do$;
 
 -- Between this and the grants, nobody may call a new function.
 revoke all on all functions in schema tickets, reporting from public;

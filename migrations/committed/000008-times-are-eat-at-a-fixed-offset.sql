@@ -1,5 +1,5 @@
---! Previous: sha1:e60446f001d0fcf957ad5ebb23cce777fa030031
---! Hash: sha1:83e5f426013c61544a493d2ccf23547134d1f3a1
+--! Previous: sha1:9b6a9ce863f63a12647663c48f7f2adaa19c63c2
+--! Hash: sha1:399abd12ca5df41c67ecd5b13e4cc1e14f935845
 --! Message: times are EAT at a fixed offset
 
 -- EAT is UTC+3 in every year, which the zone database says from 1960 on. A time is of a year from

@@ -488,7 +488,7 @@ for (const key of ["", "f.csv", changeKey("2030-01-01T00-00-00")]) {
         client.query("insert into tickets.inc_staging (ticket_id, source_key) values ('T1', $1)", [
           key,
         ]),
-        { code: "23514", constraint: "rows_are_staged_by_hand_or_of_the_open_object" },
+        ownError("TK024"),
       );
     }));
 }
